@@ -1,0 +1,43 @@
+# Each target first makes sure of .venv, from the lock requirements.txt.
+PY := .venv/bin/python
+COURSE := .venv/bin/course
+FAST := -m "not engine and not slow and not soak"
+
+.PHONY: start test run build check clean bench soak lock setup help
+
+start: setup  ## set everything up and open the course in JupyterLab
+	@$(COURSE) start
+
+test: setup  ## run every test and execute every notebook
+	@$(COURSE) engine up || true
+	@$(PY) -m pytest tests notebooks --nbval --nbval-sanitize-with nbval.cfg -m "not soak"
+
+run: setup  ## execute every notebook headlessly; reports/ holds the results
+	@$(COURSE) run
+
+build: setup  ## execute source/ and write the notebooks
+	@$(COURSE) build
+
+check: setup  ## lint, gates and fast tests: seconds, no engine
+	@.venv/bin/ruff check --quiet
+	@.venv/bin/ruff format --quiet --check
+	@$(COURSE) build --check
+	@$(PY) -m pytest --quiet tests $(FAST)
+
+clean: setup  ## remove what the course made in the engine; your files stay
+	@$(COURSE) clean
+
+bench: setup  ## measure, beside what one would use instead
+	@$(PY) benchmarks/start.py
+
+soak: setup  ## what is long: everything twice, repeated loops
+	@$(PY) -m pytest tests -m soak
+
+lock: setup  ## resolve the dependencies anew into requirements.txt
+	@$(PY) .ci/lock
+
+setup:
+	@python3 course/bootstrap.py
+
+help:
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10

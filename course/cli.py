@@ -1,0 +1,195 @@
+"""The command ``course``.
+
+Exit status: 0 when all is well, 1 when a check or a notebook failed, 2 when
+something foreseen is missing or wrong on this machine.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from course import ROOT, cleanup, consent, doctor, engine, images
+from course.errors import CourseError
+
+REPORTS = ROOT / "reports"
+FAILED, MISSING = 1, 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Check, build, run and clean up the course.",
+)
+engine_app = typer.Typer(no_args_is_help=True, help="The container engine.")
+app.add_typer(engine_app, name="engine")
+out = Console(soft_wrap=True)
+errors = Console(stderr=True, soft_wrap=True)
+
+Yes = Annotated[bool, typer.Option("--yes", help="Agree to every question.")]
+
+
+def main() -> None:
+    """Run the command; a foreseen fault is a message and exit status 2."""
+    try:
+        app()
+    except CourseError as error:
+        errors.print(error.problem, style="red", markup=False)
+        if error.fix:
+            errors.print(error.fix, markup=False)
+        sys.exit(MISSING)
+
+
+@app.command("doctor")
+def doctor_command() -> None:
+    """Show whether this machine has what the lessons need; 1 if it has not."""
+    findings = doctor.examine()
+    out.print(doctor.table(findings))
+    if not doctor.is_ready(findings):
+        raise typer.Exit(FAILED)
+
+
+@engine_app.command("up")
+def engine_up(yes: Yes = False) -> None:
+    """Find a container engine, start one, or install one after asking."""
+    found = engine.up(yes=yes)
+    out.print(f"Engine {found.version}, found by {found.found_by} ({found.host}).")
+
+
+@engine_app.command("down")
+def engine_down() -> None:
+    """Stop the engine if `course engine up` started it."""
+    stopped = engine.down()
+    out.print("Stopped." if stopped else "No engine was started by the course.")
+
+
+@engine_app.command("status")
+def engine_status() -> None:
+    """Show the engine that the lessons would use; 2 if there is none."""
+    found = engine.find()
+    out.print(f"Engine {found.version}, found by {found.found_by} ({found.host}).")
+
+
+@app.command("images")
+def images_command(yes: Yes = False) -> None:
+    """Get the lessons' base images: pull them, or build stand-ins after asking."""
+    found = engine.find()
+    client = found.client()
+    for ref in images.missing(client, images.ALL):
+        size = images.download_mb(ref)
+        out.print(f"{ref}: pulling {size:.0f} MB" if size else f"{ref}: pulling")
+        reason = images.pull(client, ref)
+        if reason is None:
+            continue
+        out.print(f"{ref} cannot be pulled: {reason}", markup=False)
+        if not consent.granted(f"Build a stand-in for {ref} from Debian's packages?", yes=yes):
+            raise CourseError(
+                f"{ref} is missing.",
+                "Run `course images --yes` to build a stand-in, or try again later.",
+            )
+        with out.status(f"Building a stand-in for {ref}"):
+            images.build_stand_in(found, ref)
+    for ref in images.ALL:
+        state = images.state(client, ref)
+        out.print(f"{ref}: {state.origin}, {state.size_mb} MB")
+
+
+@app.command()
+def build(
+    names: Annotated[list[str] | None, typer.Argument(help="Which: 01, or 01_docker.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; 1 if a file is not as it should be.")
+    ] = False,
+) -> None:
+    """Execute the masters in source/ and write the notebooks from them."""
+    # Imported here: they load the notebook stack, which the other commands can do without.
+    from course import build as building
+    from course import gates
+    from course.source import masters
+
+    if check:
+        found = gates.check(ROOT)
+        for line in found:
+            out.print(line, markup=False)
+        if found:
+            raise typer.Exit(FAILED)
+        out.print("Every notebook is what its source says.")
+        return
+    chosen = [m for m in masters() if not names or any(m.name.startswith(n) for n in names)]
+    if not chosen:
+        raise CourseError(f"No source is called {' or '.join(names or [])}.")
+    failed = False
+    for master in chosen:
+        out.print(master.shown)
+        try:
+            changed = building.build(master)
+        except CourseError as error:
+            errors.print(str(error), style="red", markup=False)
+            failed = True
+            continue
+        for path in changed:
+            out.print(f"  wrote {path.relative_to(ROOT)}")
+    if failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def run(
+    names: Annotated[list[str] | None, typer.Argument(help="Which: 01, or 01_docker.")] = None,
+) -> None:
+    """Execute notebooks headlessly; copies and a summary go to reports/."""
+    from course import run as running
+
+    results = running.run(running.notebooks(names or []), REPORTS)
+    running.show(results, out)
+    out.print(f"HTML copies and summaries are in {REPORTS.relative_to(ROOT)}/.")
+    if any(result.failure for result in results):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def clean() -> None:
+    """Remove what the lessons made in the engine, the stand-ins and reports/.
+
+    Your files in notebooks/workspace/ stay.
+    """
+    shutil.rmtree(REPORTS, ignore_errors=True)
+    try:
+        client = engine.find().client()
+    except engine.NoEngine:
+        out.print("No container engine answers, so there is nothing to remove in one.")
+        return
+    removed = cleanup.remove(client)
+    removed.names += [f"stand-in {ref}" for ref in images.remove_stand_ins(client)]
+    for name in removed.names:
+        out.print(f"removed {name}", markup=False)
+    for name, reason in removed.kept.items():
+        out.print(f"kept {name}: {reason}", markup=False)
+    out.print("Clean.")
+
+
+@app.command()
+def start(yes: Yes = False) -> None:
+    """Check the machine, make sure of an engine and the images, open JupyterLab."""
+    try:
+        engine.up(yes=yes)
+        images_command(yes=yes)
+    except CourseError as error:
+        # Lesson 00 needs no engine, and its doctor tells what to do about it.
+        errors.print(str(error), style="yellow", markup=False)
+    out.print(doctor.table(doctor.examine()))
+    # The lock decides on versions, and the first screen should be the lesson.
+    settings = Path(sys.prefix, "share/jupyter/lab/settings/overrides.json")
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    quiet = {"fetchNews": "false", "checkForUpdates": False}
+    settings.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": quiet}))
+    command = [str(Path(sys.executable).with_name("jupyter-lab"))]
+    command.append("--LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb")
+    if os.geteuid() == 0:
+        command.append("--allow-root")
+    raise typer.Exit(subprocess.run(command, cwd=ROOT).returncode)

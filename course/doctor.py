@@ -1,0 +1,203 @@
+"""``course doctor``: whether this machine has what the lessons need."""
+
+import importlib.metadata
+import platform
+import re
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import psutil
+from packaging.markers import Marker
+from rich.table import Table
+
+from course import ROOT, engine, images
+from course.errors import CourseError
+
+OLDEST_PYTHON = (3, 11)
+PORTS = {8001: "lesson 01", 8002: "lesson 01", 5001: "the registry of lesson 01"}
+NEEDED_DISK_GB = 5
+NEEDED_MEMORY_GB = 4
+PROGRAMS = ("git", "curl", "bash")
+
+GOOD, WARNING, BAD = "green", "yellow", "red"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's table.
+
+    Attributes:
+        subject: what was looked at.
+        status: ``green``, ``yellow`` (a lesson may need it later) or ``red``.
+        found: what is there, and where it comes from.
+        fix: what to do, empty where nothing is.
+    """
+
+    subject: str
+    status: str
+    found: str
+    fix: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything, in the order in which a lesson needs it."""
+    return [finding for check in CHECKS for finding in check()]
+
+
+def is_ready(findings: list[Finding]) -> bool:
+    """Whether no finding is red."""
+    return all(finding.status != BAD for finding in findings)
+
+
+def table(findings: list[Finding]) -> Table:
+    """The findings as a table for the terminal or a notebook."""
+    shown = Table("", "what")
+    shown.add_column("found", overflow="fold")
+    shown.add_column("what to do", overflow="fold")
+    marks = {GOOD: "[green]ok[/]", WARNING: "[yellow]note[/]", BAD: "[red]fix[/]"}
+    for f in findings:
+        shown.add_row(marks[f.status], f.subject, f.found, f.fix)
+    return shown
+
+
+def python() -> Iterator[Finding]:
+    """The Python that runs the course."""
+    found = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
+    if sys.version_info >= OLDEST_PYTHON:
+        yield Finding("Python", GOOD, found)
+    else:
+        yield Finding("Python", BAD, found, "Install Python 3.11 or later, then `make start`.")
+
+
+def packages() -> Iterator[Finding]:
+    """The installed packages against the lock."""
+    locked = _locked_versions()
+    wrong = []
+    for name, version in locked.items():
+        try:
+            installed = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            installed = "missing"
+        if installed != version:
+            wrong.append(f"{name} {installed}, locked {version}")
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        yield Finding("packages", BAD, "; ".join(wrong[:3]) + more, "Run `make setup`.")
+    else:
+        yield Finding("packages", GOOD, f"{len(locked)} as locked in requirements.txt")
+
+
+def programs() -> Iterator[Finding]:
+    """The programs that cells call."""
+    for name in PROGRAMS:
+        if path := shutil.which(name):
+            yield Finding(name, GOOD, path)
+        else:
+            fix = f"Install it: `sudo apt-get install {name}`, or your system's way."
+            yield Finding(name, BAD, "not found", fix)
+
+
+def container_engine() -> Iterator[Finding]:
+    """The engine, the docker command, its plugins and the base images."""
+    try:
+        found = engine.find()
+    except CourseError as error:
+        fix = "Run `course engine up`." if isinstance(error, engine.NoEngine) else error.fix
+        yield Finding("engine", BAD, error.problem, fix)
+        return
+    yield Finding("engine", GOOD, f"{found.version}, found by {found.found_by} ({found.host})")
+    yield from _command_and_plugins()
+    client = found.client()
+    for ref in images.ALL:
+        state = images.state(client, ref)
+        if state.origin == "missing":
+            yield Finding(f"image {ref}", WARNING, "missing", "Run `course images`.")
+        else:
+            yield Finding(f"image {ref}", GOOD, f"{state.origin}, {state.size_mb} MB")
+
+
+def ports() -> Iterator[Finding]:
+    """The ports that lessons publish on 127.0.0.1."""
+    for port, user in PORTS.items():
+        with socket.socket() as probe:
+            taken = probe.connect_ex(("127.0.0.1", port)) == 0
+        if taken:
+            fix = f"Stop what uses it, or change the port in {user}'s first cell."
+            yield Finding(f"port {port}", WARNING, "taken", fix)
+        else:
+            yield Finding(f"port {port}", GOOD, f"free, for {user}")
+
+
+def machine() -> Iterator[Finding]:
+    """Disk and memory."""
+    free_gb = shutil.disk_usage(ROOT).free / 1e9
+    fix = "Free some space; `docker system df` shows what images take."
+    enough = free_gb >= NEEDED_DISK_GB
+    yield Finding(
+        "disk",
+        GOOD if enough else BAD,
+        f"{free_gb:.0f} GB free, {NEEDED_DISK_GB} needed",
+        "" if enough else fix,
+    )
+    memory_gb = psutil.virtual_memory().available / 1e9
+    enough = memory_gb >= NEEDED_MEMORY_GB
+    yield Finding(
+        "memory",
+        GOOD if enough else WARNING,
+        f"{memory_gb:.1f} GB available, {NEEDED_MEMORY_GB} wanted",
+        "" if enough else "Close other programs.",
+    )
+
+
+def network() -> Iterator[Finding]:
+    """Whether the package index and the image registry can be reached."""
+    if images.index_answers():
+        yield Finding("package index", GOOD, "answers")
+    else:
+        fix = "Images that install packages cannot be built: check the network."
+        yield Finding("package index", WARNING, "does not answer", fix)
+    if images.download_mb(images.PYTHON) is not None:
+        yield Finding("image registry", GOOD, "answers")
+    else:
+        fix = "Missing base images get stand-ins: `course images`."
+        yield Finding("image registry", WARNING, "does not answer", fix)
+
+
+def _locked_versions() -> dict[str, str]:
+    """Name and version of each locked package that this machine takes."""
+    lines = re.findall(
+        r"^([\w.-]+)==([\w.!+-]+)(?: ; (.*?))? \\$",
+        (ROOT / "requirements.txt").read_text(),
+        re.MULTILINE,
+    )
+    return {n: v for n, v, marker in lines if not marker or Marker(marker).evaluate()}
+
+
+def _command_and_plugins() -> Iterator[Finding]:
+    command = shutil.which("docker")
+    if not command:
+        fix = "Install Docker's command line (docker-cli)."
+        yield Finding("docker command", BAD, "not found", fix)
+        return
+    yield Finding("docker command", GOOD, command)
+    there = engine.plugins()
+    for name, subject in (("buildx", "BuildKit"), ("compose", "docker compose")):
+        if name in there:
+            yield Finding(subject, GOOD, f"plugin {name} {there[name]}")
+        else:
+            fix = f"Install Docker's {name} plugin (docker-{name})."
+            yield Finding(subject, BAD, f"no plugin {name}", fix)
+
+
+CHECKS: list[Callable[[], Iterator[Finding]]] = [
+    python,
+    packages,
+    programs,
+    container_engine,
+    ports,
+    machine,
+    network,
+]

@@ -1,0 +1,80 @@
+"""Running one notebook from top to bottom with papermill."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+
+from course.errors import CourseError
+
+EXPECTED_ERROR = "raises-exception"
+PAPERMILL_NOTE = "papermill-error-cell-tag"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The first cell that failed.
+
+    Attributes:
+        index: which code cell, from 0.
+        message: the exception's name and text.
+    """
+
+    index: int
+    message: str
+
+
+def execute(nb: NotebookNode, *, progress: bool = False) -> tuple[NotebookNode, Failure | None]:
+    """Run every cell of ``nb`` in an empty folder, up to the first that fails.
+
+    A cell tagged ``raises-exception`` may fail. Papermill itself has no such tag:
+    it runs on, then reports the error all the same, so its report is checked here.
+
+    Args:
+        nb: the notebook; it is not changed.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The notebook with its outputs, and the failure if there was one.
+
+    Raises:
+        CourseError: no kernel could be started.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "in.ipynb"), Path(folder, "out.ipynb")
+        work = Path(folder, "work")
+        work.mkdir()
+        nbformat.write(nb, source)
+        try:
+            papermill.execute_notebook(source, target, cwd=work, progress_bar=progress)
+        except PapermillExecutionError:
+            pass  # whether it was expected is decided below
+        except RuntimeError as error:
+            raise CourseError(f"The notebook's kernel did not start or died: {error}") from None
+        done = nbformat.read(target, as_version=4)
+    done.cells = [c for c in done.cells if PAPERMILL_NOTE not in tags(c)]
+    return done, _first_failure(done)
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    """The tags of a cell."""
+    return cell.metadata.get("tags", [])
+
+
+def code_cells(nb: NotebookNode) -> list[NotebookNode]:
+    """The code cells of a notebook, in order."""
+    return [cell for cell in nb.cells if cell.cell_type == "code"]
+
+
+def _first_failure(nb: NotebookNode) -> Failure | None:
+    for index, cell in enumerate(code_cells(nb)):
+        if EXPECTED_ERROR in tags(cell):
+            continue
+        for output in cell.outputs:
+            if output.output_type == "error":
+                return Failure(index, f"{output.ename}: {output.evalue}")
+    return None
