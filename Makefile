@@ -1,15 +1,15 @@
 # Each target first makes sure of .venv, from the lock requirements.txt.
 PY := .venv/bin/python
 COURSE := .venv/bin/course
-FAST := -m "not engine and not slow and not soak"
 
-.PHONY: start test run build check clean bench soak lock setup help
+.PHONY: start test run build lint check clean bench soak lock setup help
 
 start: setup  ## set everything up and open the course in JupyterLab
 	@$(COURSE) start
 
-test: setup  ## run every test and execute every notebook
-	@$(COURSE) engine up || true
+test: setup lint  ## run every test and execute every notebook
+	@.ci/tools
+	@$(COURSE) engine up && $(COURSE) images || test "$$CI" != true
 	@$(PY) -m pytest tests notebooks --nbval --nbval-sanitize-with nbval.cfg -m "not soak"
 
 run: setup  ## execute every notebook headlessly; reports/ holds the results
@@ -18,11 +18,13 @@ run: setup  ## execute every notebook headlessly; reports/ holds the results
 build: setup  ## execute source/ and write the notebooks
 	@$(COURSE) build
 
-check: setup  ## lint, gates and fast tests: seconds, no engine
+lint: setup  ## lint and gates
 	@.venv/bin/ruff check --quiet
 	@.venv/bin/ruff format --quiet --check
 	@$(COURSE) build --check
-	@$(PY) -m pytest --quiet tests $(FAST)
+
+check: lint  ## lint, gates and fast tests: seconds, no engine
+	@$(PY) -m pytest --quiet tests -m "not engine and not slow and not soak"
 
 clean: setup  ## remove what the course made in the engine; your files stay
 	@$(COURSE) clean

@@ -9,9 +9,8 @@ built on a lesson's image stays.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from docker.errors import APIError, NotFound
-
 from docker import DockerClient
+from docker.errors import APIError, NotFound
 
 LABEL = "mlops.course"
 PREFIX = "course-"

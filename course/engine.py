@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker
 from docker.errors import DockerException
 
-import docker
 from course import consent, debian
 from course.errors import CourseError
 

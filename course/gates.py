@@ -18,7 +18,7 @@ from course.execute import EXPECTED_ERROR, code_cells, tags
 from course.source import masters, without_solutions
 
 MAX_NOTEBOOK_KB = 1000
-HOME = re.compile(r"(/home/|/Users/|/root/)[\w.-]+|C:\\\\?Users")
+HOME = re.compile(r"(/home|/Users)/[\w.-]+|C:\\\\?Users")
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
 

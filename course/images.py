@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from docker import DockerClient
 from docker.errors import APIError, ImageNotFound
 
 from course import ROOT, debian
 from course.engine import Engine
 from course.errors import CourseError
-from docker import DockerClient
 
 STAND_IN_LABEL = "mlops.course.stand-in"
 PYTHON = "python:3.13-slim"

@@ -24,6 +24,12 @@ def course(*args, **env):
 
 
 @pytest.fixture
+def real_socket(client):
+    """Where the engine that the tests use listens."""
+    return engine.find().host.removeprefix("unix://")
+
+
+@pytest.fixture
 def nowhere(monkeypatch, tmp_path):
     """A machine on which no engine answers, whatever the real one has."""
     monkeypatch.delenv("DOCKER_HOST", raising=False)
@@ -96,16 +102,16 @@ def test_engine_behind_a_docker_context_is_found(client, monkeypatch, tmp_path):
 
 
 @pytest.mark.engine
-def test_podmans_socket_is_found_last(client, nowhere):
+def test_podmans_socket_is_found_last(real_socket, nowhere):
     socket_file = nowhere / "podman/podman.sock"
     socket_file.parent.mkdir()
     # Podman's API is Docker's; the real engine's socket under Podman's name will do.
-    socket_file.symlink_to("/var/run/docker.sock")
+    socket_file.symlink_to(real_socket)
     assert engine.find().found_by == "Podman's socket"
 
 
 @pytest.fixture
-def fragile_engine(client, nowhere, monkeypatch):
+def fragile_engine(real_socket, nowhere, monkeypatch):
     """The real engine behind a socket that the test can cut off."""
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(nowhere / "fragile.sock"))
@@ -123,7 +129,7 @@ def fragile_engine(client, nowhere, monkeypatch):
             while True:
                 inner, _ = listening.accept()
                 outer = socket.socket(socket.AF_UNIX)
-                outer.connect("/var/run/docker.sock")
+                outer.connect(real_socket)
                 open_sockets.extend([inner, outer])
                 for pair in ((inner, outer), (outer, inner)):
                     threading.Thread(target=copy, args=pair, daemon=True).start()
@@ -143,7 +149,7 @@ def fragile_engine(client, nowhere, monkeypatch):
 
 @pytest.mark.engine
 def test_engine_that_stops_half_way_is_said_and_the_lesson_starts_again(
-    fragile_engine, nowhere, monkeypatch
+    real_socket, fragile_engine, nowhere, monkeypatch
 ):
     monkeypatch.chdir(nowhere)
     monkeypatch.setattr(lesson, "_origin", None)
@@ -152,7 +158,7 @@ def test_engine_that_stops_half_way_is_said_and_the_lesson_starts_again(
     with pytest.raises(CourseError, match="No container engine answers"):
         lesson.finish("01_docker")
     monkeypatch.delenv("DOCKER_HOST")
-    monkeypatch.setattr(engine, "DEFAULT_SOCKET", "unix:///var/run/docker.sock")
+    monkeypatch.setattr(engine, "DEFAULT_SOCKET", f"unix://{real_socket}")
     lesson.start("01_docker")
     lesson.finish("01_docker")
 
@@ -161,8 +167,9 @@ def test_engine_that_stops_half_way_is_said_and_the_lesson_starts_again(
 @pytest.mark.slow
 def test_down_stops_the_engine_that_up_started_and_up_starts_it_again():
     if not engine.PID.exists():
-        reason = "the engine that answers was not started by the course"
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+        # Someone else's engine is not ours to stop. A service manager's in CI is that too.
+        theirs = os.environ.get("CI") != "true" or Path("/run/systemd/system").is_dir()
+        (pytest.skip if theirs else pytest.fail)("the course did not start the engine")
     assert course("engine", "down").stdout == "Stopped.\n"
     try:
         stopped = course("engine", "status")

@@ -128,6 +128,26 @@ def test_start_removes_the_leftover_of_a_crashed_run_even_if_it_holds_the_port(w
 
 
 @pytest.mark.engine
+def test_a_killed_kernel_leaves_a_container_that_the_next_run_all_removes(client):
+    def notebook(*cells):
+        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+        nb.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        return nb
+
+    start = "from course import lesson\nlesson.start('01_docker')"
+    run = (
+        "%%bash -e\ndocker run -d --name course-mid --label mlops.course=01_docker "
+        f"{images.PYTHON} sleep 60"
+    )
+    with pytest.raises(CourseError, match="kernel did not start or died"):
+        execute(notebook(start, run, "import os\nos.kill(os.getpid(), 9)"))
+    assert "course-mid" in [c.name for c in client.containers.list()]
+    _, failure = execute(notebook(start, run, "lesson.finish('01_docker')"))
+    assert failure is None
+    assert "course-mid" not in [c.name for c in client.containers.list(all=True)]
+
+
+@pytest.mark.engine
 def test_finish_leaves_the_files(work, client, capsys):
     lesson.start("01_docker")
     (work / "workspace/01_docker/app.py").write_text("")
