@@ -117,6 +117,7 @@ def three_notebooks(checkout):
     return checkout
 
 
+@pytest.mark.slow
 def test_a_failing_notebook_does_not_stop_the_others(three_notebooks, tmp_path):
     paths = running.notebooks([], three_notebooks)
     results = running.run(paths, tmp_path / "reports", three_notebooks)
@@ -137,6 +138,7 @@ def test_run_takes_a_number_for_a_name(three_notebooks):
     assert only.name == "03_good.ipynb"
 
 
+@pytest.mark.slow
 def test_run_of_a_notebook_that_passes_exits_0_and_leaves_a_report():
     done = course("run", "00")
     assert done.returncode == 0, done.stdout + done.stderr

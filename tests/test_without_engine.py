@@ -4,7 +4,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from course import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def run_tests(**env):

@@ -1,0 +1,145 @@
+"""The public repository's workflow: valid, without findings, and run by act."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from course import ROOT
+
+BIN = Path(sys.executable).parent
+WORKFLOW = ROOT / ".github/workflows/ci.yml"
+
+# Takes setup-python's place, which act would have to fetch: it checks its input.
+SETUP_PYTHON = """\
+name: setup-python
+inputs:
+  python-version: {required: true}
+runs:
+  using: composite
+  steps:
+    - run: echo "python ${{ inputs.python-version }}" >> "$RECORD"
+      shell: bash
+"""
+UPLOAD = """\
+name: upload-artifact
+inputs:
+  name: {required: true}
+  path: {required: true}
+  if-no-files-found: {required: false}
+runs:
+  using: composite
+  steps:
+    - run: echo "upload ${{ inputs.name }}" >> "$RECORD"
+      shell: bash
+"""
+MAKEFILE = """\
+%:
+\t@echo "make $@ CI=$$CI" >> $(RECORD)
+\t@test "$@" != "$(FAIL)"
+"""
+
+
+def actions():
+    """Each action that the workflow uses, with its pinned commit."""
+    jobs = yaml.safe_load(WORKFLOW.read_text())["jobs"].values()
+    return {step["uses"] for job in jobs for step in job["steps"] if "uses" in step}
+
+
+def test_the_workflow_is_valid():
+    command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def zizmor(path):
+    command = [BIN / "zizmor", "--offline", "--persona=pedantic", "--format=json", path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def test_zizmor_has_no_finding_and_would_have_one(tmp_path):
+    assert zizmor(WORKFLOW) == []
+    worse = WORKFLOW.read_text().replace("persist-credentials: false", "fetch-depth: 1")
+    (tmp_path / "ci.yml").write_text(worse)
+    assert {finding["ident"] for finding in zizmor(tmp_path / "ci.yml")} == {"artipacked"}
+
+
+def test_every_action_is_pinned_to_a_commit():
+    assert all(len(used.split("@")[1]) == 40 for used in actions())
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A git repository with our workflow, and a Makefile that notes what is called."""
+    root = tmp_path / "repository"
+    (root / ".github/workflows").mkdir(parents=True)
+    shutil.copy(WORKFLOW, root / ".github/workflows")
+    (root / "Makefile").write_text(MAKEFILE)
+    sudo = tmp_path / "bin/sudo"
+    sudo.parent.mkdir()
+    # The runner has sudo; here we may be root without it.
+    sudo.write_text('#!/bin/sh\nshift\nexec "$@"\n')
+    sudo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sudo.parent}:{os.environ['PATH']}")
+    for name, text in {"setup-python": SETUP_PYTHON, "upload-artifact": UPLOAD}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "action.yml").write_text(text)
+        git(tmp_path / name)
+    git(root)
+    return root
+
+
+def git(folder):
+    for command in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "."],
+        ["-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "test"],
+    ):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+
+
+def act(root, fail=""):
+    """Run the workflow as a push does; the exit status and what was noted, in order."""
+    record = root.parent / "record"
+    record.unlink(missing_ok=True)
+    local = []
+    for used in actions():
+        folder = root.parent / used.split("@")[0].split("/")[1]
+        if folder.is_dir():
+            local.append(f"--local-repository={used}={folder}")
+    command = [BIN / "act", "push", "-P", "ubuntu-latest=-self-hosted", *local]
+    command += [f"--env=RECORD={record}", f"--env=FAIL={fail}", "--concurrent-jobs=1"]
+    env = os.environ | {"HOME": str(root.parent), "XDG_CACHE_HOME": str(root.parent / "cache")}
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=120)
+    noted = record.read_text().splitlines() if record.exists() else []
+    return done, noted
+
+
+def test_act_runs_every_job_in_order(repository):
+    done, noted = act(repository)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert noted[:2] == ["python 3.13", "make check CI=true"]
+    for python in ("3.11", "3.13"):
+        assert f"python {python}" in noted[2:]
+        assert f"upload reports-{python}" in noted
+    assert noted.count("make test CI=true") == 2
+    assert noted.count("make run CI=true") == 2
+
+
+def test_act_a_failing_check_stops_the_rest_and_is_red(repository):
+    done, noted = act(repository, fail="check")
+    assert done.returncode != 0
+    assert noted == ["python 3.13", "make check CI=true"]
+
+
+def test_act_a_failing_test_is_red_and_its_reports_are_kept(repository):
+    done, noted = act(repository, fail="test")
+    assert done.returncode != 0
+    assert "make run CI=true" not in noted
+    assert "upload reports-3.11" in noted
