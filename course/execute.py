@@ -21,7 +21,8 @@ class Failure:
 
     Attributes:
         index: which code cell, from 0.
-        message: the exception's name and text.
+        message: the exception's name and text, and the last lines that the cell
+            wrote to standard error.
     """
 
     index: int
@@ -74,7 +75,9 @@ def _first_failure(nb: NotebookNode) -> Failure | None:
     for index, cell in enumerate(code_cells(nb)):
         if EXPECTED_ERROR in tags(cell):
             continue
+        said = [o.text for o in cell.outputs if o.get("name") == "stderr"]
         for output in cell.outputs:
             if output.output_type == "error":
-                return Failure(index, f"{output.ename}: {output.evalue}")
+                last_lines = "".join(said).strip().splitlines()[-5:]
+                return Failure(index, "\n".join([f"{output.ename}: {output.evalue}", *last_lines]))
     return None
