@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from nbval.plugin import get_sanitize_patterns
 
@@ -58,7 +59,8 @@ def inputs(nb: NotebookNode) -> list:
 
 
 def _only_what_lasts(nb: NotebookNode) -> NotebookNode:
-    """``nb`` without what papermill adds: times, versions, paths."""
+    """``nb`` without what differs from run to run: times, versions, pieces of streams."""
+    nb, _ = CoalesceStreamsPreprocessor().preprocess(nb, {})
     kept = {key: nb.metadata[key] for key in ("kernelspec", "course")}
     nb.metadata = nbformat.from_dict(kept)
     for cell in nb.cells:

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 
 from course import gates
-from course.build import build
+from course.build import _only_what_lasts, build
 from course.errors import CourseError
 from course.source import masters, without_solutions
 
@@ -46,6 +46,13 @@ def test_stored_outputs_are_what_came_out(built):
     assert cells[4].outputs[0].data["text/plain"] == "4"
     assert [c.execution_count for c in cells if c.cell_type == "code"] == [1, 2, 3, 4]
     assert all(set(cell.metadata) <= {"tags"} for cell in cells)
+
+
+def test_output_that_came_in_pieces_is_stored_as_one(built):
+    nb = nbformat.read(built / "notebooks/01_tiny.ipynb", as_version=4)
+    whole = nb.cells[1].outputs[0]
+    nb.cells[1].outputs = [{**whole, "text": text} for text in ("ran in 1.25 s", whole.text[13:])]
+    assert _only_what_lasts(nbformat.from_dict(nb)).cells[1].outputs == [whole]
 
 
 def test_lab_has_stubs_in_the_language_of_the_cell(built):
