@@ -10,7 +10,7 @@ start: setup  ## set everything up and open the course in JupyterLab
 test: setup lint  ## run every test and execute every notebook
 	@.ci/tools
 	@$(COURSE) engine up && $(COURSE) images || test "$$CI" != true
-	@$(PY) -m pytest tests notebooks --nbval --nbval-sanitize-with nbval.cfg -m "not soak"
+	@$(PY) -m pytest tests notebooks solutions --nbval --nbval-sanitize-with nbval.cfg -m "not soak"
 
 run: setup  ## execute every notebook headlessly; reports/ holds the results
 	@$(COURSE) run

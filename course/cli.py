@@ -108,9 +108,9 @@ def build(
 ) -> None:
     """Execute the masters in source/ and write the notebooks from them."""
     # Imported here: they load the notebook stack, which the other commands can do without.
-    from course import build as building
-    from course import gates
-    from course.source import masters
+    from authoring import build as building
+    from authoring import gates
+    from authoring.source import masters
 
     if check:
         found = gates.check(ROOT)
@@ -150,6 +150,28 @@ def run(
     out.print(f"HTML copies and summaries are in {REPORTS.relative_to(ROOT)}/.")
     if any(result.failure for result in results):
         raise typer.Exit(FAILED)
+
+
+@app.command("check")
+def check_command(name: Annotated[str, typer.Argument(help="Which lab: 01, or its name.")]) -> None:
+    """Run your notebook of a lab from top to bottom and show its points; 1 if some are missing.
+
+    It runs in a folder of its own. The lab's containers are removed first.
+    """
+    from course import lab
+
+    verdicts, complete = lab.run(name)
+    out.print(verdicts, markup=False, highlight=False)
+    if not complete:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def progress() -> None:
+    """Show the points of all labs as they were last checked."""
+    from course import lab
+
+    out.print(lab.progress(), markup=False, highlight=False)
 
 
 @app.command()

@@ -17,7 +17,13 @@ from course import ROOT, engine, images
 from course.errors import CourseError
 
 OLDEST_PYTHON = (3, 11)
-PORTS = {8001: "lesson 01", 8002: "lesson 01", 5001: "the registry of lesson 01"}
+PORTS = {
+    8001: "lesson 01",
+    8002: "lesson 01",
+    5001: "the registry of lesson 01",
+    8011: "lab 01",
+    8012: "lab 01",
+}
 NEEDED_DISK_GB = 5
 NEEDED_MEMORY_GB = 4
 PROGRAMS = ("git", "curl", "bash")

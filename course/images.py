@@ -26,7 +26,7 @@ from course.errors import CourseError
 STAND_IN_LABEL = "mlops.course.stand-in"
 PYTHON = "python:3.13-slim"
 REGISTRY = "registry:2"
-LESSON_IMAGES = {"01_docker": [PYTHON, REGISTRY]}
+LESSON_IMAGES = {"01_docker": [PYTHON, REGISTRY], "lab01": [PYTHON]}
 """The base images that each lesson needs, in the order in which they are built."""
 ALL = list(dict.fromkeys(ref for refs in LESSON_IMAGES.values() for ref in refs))
 

@@ -40,13 +40,13 @@ def start(name: str, **ports: int) -> None:
     bin_folder = str(Path(sys.executable).parent)
     if bin_folder not in os.environ["PATH"].split(os.pathsep):
         os.environ["PATH"] = bin_folder + os.pathsep + os.environ["PATH"]
+    workspace = _fresh_workspace(name)
+    print(f"Working in {workspace.relative_to(_origin)}.")
     if name in images.LESSON_IMAGES:
         _prepare_engine(name)
     for variable, port in ports.items():
         _require_free(port, variable)
         os.environ[variable] = str(port)
-    workspace = _fresh_workspace(name)
-    print(f"Working in {workspace.relative_to(_origin)}.")
 
 
 def finish(name: str) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from authoring.build import build
+from authoring.source import masters
 from course import ROOT, engine, images
-from course.build import build
 from course.errors import CourseError
-from course.source import masters
 
 # Notebooks that the tests run write their files here, not beside the student's.
 os.environ["COURSE_WORKSPACE_PARENT"] = tempfile.mkdtemp(prefix="course-tests-")

@@ -3,10 +3,10 @@
 import nbformat
 import pytest
 
-from course import gates
-from course.build import _only_what_lasts, build
+from authoring import gates
+from authoring.build import _only_what_lasts, build
+from authoring.source import masters, without_solutions
 from course.errors import CourseError
-from course.source import masters, without_solutions
 
 
 def build_all(root):

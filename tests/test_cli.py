@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from authoring.source import masters
 from course import ROOT, cli, doctor, images
 from course import run as running
-from course.source import masters
 
 COURSE = Path(sys.executable).with_name("course")
 COMMANDS = ["doctor", "engine", "engine up", "engine down", "engine status", "images", "build",
-            "run", "clean", "start"]  # fmt: skip
+            "run", "clean", "start", "check", "progress"]  # fmt: skip
 
 
 def course(*args, **env):
@@ -31,7 +31,7 @@ def test_every_command_has_help(command):
     assert "Usage" in done.output
 
 
-@pytest.mark.parametrize("args", [("build", "77"), ("run", "77")])
+@pytest.mark.parametrize("args", [("build", "77"), ("run", "77"), ("check", "77")])
 def test_an_unknown_name_is_a_message_and_status_2(args):
     done = course(*args)
     assert done.returncode == 2

@@ -17,9 +17,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from authoring.gates import LINK
+from authoring.source import masters
 from course import ROOT
-from course.gates import LINK
-from course.source import masters
 
 MAX_CORE_LINES = 1500
 PINNED = re.compile(r"([\w.-]+)==([\w.!+-]+)(?: ; .*?)?((?: +--hash=sha256:[0-9a-f]{64})*)")

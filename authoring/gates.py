@@ -13,11 +13,13 @@ from pathlib import Path
 
 import nbformat
 
-from course.build import dumps, inputs
+from authoring.build import dumps, inputs
+from authoring.source import masters, solution_lines, without_solutions
+from course.checks import load
 from course.execute import EXPECTED_ERROR, code_cells, tags
-from course.source import masters, without_solutions
 
 MAX_NOTEBOOK_KB = 1000
+HINTS, WRONG_ANSWERS = 2, 3
 HOME = re.compile(r"(/home|/Users)/[\w.-]+|C:\\\\?Users")
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
@@ -36,7 +38,12 @@ def in_sync(root: Path) -> Iterator[str]:
             expected.add(lab)
             if not lab.exists() or lab.read_text() != dumps(without_solutions(notebook)):
                 yield _stale(lab, root, master.name)
-    for path in _notebooks(root):
+            if text := master.checks():
+                checks = master.checks_path(root)
+                expected.add(checks)
+                if not checks.exists() or checks.read_text() != text:
+                    yield _stale(checks, root, master.name)
+    for path in [*_notebooks(root), *sorted(root.glob("labs/checks/*.py"))]:
         if path not in expected:
             yield f"{path.relative_to(root)}: has no source in source/. Delete it, or add one."
 
@@ -91,7 +98,8 @@ def links_resolve(root: Path) -> Iterator[str]:
 
 def spelling(root: Path) -> Iterator[str]:
     """No known misspelling, and American spelling throughout."""
-    texts = [*root.glob("*.md"), root / "source", root / "course"]
+    folders = ("source", "course", "authoring", "grading")
+    texts = [*root.glob("*.md"), *(root / folder for folder in folders)]
     names = [str(path.relative_to(root)) for path in texts if path.exists()]
     yield from _tool("codespell", "--builtin", "clear,en-GB_to_en-US", *names, cwd=root)
 
@@ -100,6 +108,49 @@ def lint(root: Path) -> Iterator[str]:
     """Ruff accepts the code in the notebooks."""
     folders = [name for name in ("notebooks", "labs", "solutions") if (root / name).is_dir()]
     yield from _tool("ruff", "check", "--quiet", "--output-format=concise", *folders, cwd=root)
+
+
+def labs_are_complete(root: Path) -> Iterator[str]:
+    """Each exercise of a lab with points has hints, checks and wrong answers."""
+    for master in masters(root):
+        points = master.notebook().metadata.course.get("points")
+        path = master.checks_path(root)
+        if points is None and not master.checks():
+            continue
+        checks = load(path) if path.exists() else []
+        total = sum(check.points for check in checks)
+        if total != points:
+            yield f"{master.shown}: its checks give {total} points, its head says {points}."
+        for exercise in master.exercises():
+            names = {check.name for check in checks if check.exercise == exercise}
+            if not names:
+                yield f"{master.shown}: {exercise} has no check."
+            hints = len(master.hints().get(exercise, []))
+            if hints != HINTS:
+                yield f"{master.shown}: {exercise} has {hints} hints. It needs {HINTS}."
+            wrong = [w for w in master.wrong_answers() if w.exercise == exercise]
+            if len(wrong) < WRONG_ANSWERS:
+                yield (
+                    f"{master.shown}: {exercise} has {len(wrong)} wrong answers. "
+                    f"It needs {WRONG_ANSWERS}."
+                )
+            for answer in wrong:
+                if not answer.fails & names:
+                    yield f"{master.shown}: '{answer.title}' fails no check of {exercise}."
+                for name in answer.fails - {check.name for check in checks}:
+                    yield f"{master.shown}: '{answer.title}' names no check with {name}."
+
+
+def no_solution_shown(root: Path) -> Iterator[str]:
+    """No line of a lab's solution is in a file that students get."""
+    for master in (master for master in masters(root) if master.lab):
+        secret = solution_lines(master.notebook())
+        for path in [*sorted(root.glob("labs/*.ipynb")), *sorted(root.glob("labs/checks/*.py"))]:
+            shown = path.read_text()
+            if path.suffix == ".ipynb":
+                shown = "\n".join(cell.source for cell in _read(path).cells)
+            for line in sorted(line for line in secret if line in shown):
+                yield f"{path.relative_to(root)}: shows a line of {master.shown}'s solution: {line}"
 
 
 GATES: list[Callable[[Path], Iterator[str]]] = [
@@ -112,11 +163,12 @@ GATES: list[Callable[[Path], Iterator[str]]] = [
     spelling,
     lint,
 ]
+LAB_GATES: list[Callable[[Path], Iterator[str]]] = [labs_are_complete, no_solution_shown]
 
 
 def check(root: Path) -> list[str]:
     """Everything that the gates find wrong in the checkout ``root``."""
-    return [line for gate in GATES for line in gate(root)]
+    return [line for gate in [*GATES, *LAB_GATES] for line in gate(root)]
 
 
 def _read(path: Path) -> nbformat.NotebookNode:

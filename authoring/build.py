@@ -9,10 +9,10 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
 from nbval.plugin import get_sanitize_patterns
 
+from authoring.source import Master, without_solutions
 from course import ROOT
 from course.errors import CourseError
 from course.execute import code_cells, execute, tags
-from course.source import Master, without_solutions
 
 IGNORE_OUTPUT = "nbval-ignore-output"
 
@@ -21,12 +21,14 @@ def build(master: Master, root: Path = ROOT) -> list[Path]:
     """Execute ``master`` and write its notebooks; return the files that changed.
 
     A stored file stays as it is where it has the same inputs and, once sanitized
-    by ``nbval.cfg``, the same outputs: a second build changes nothing.
+    by ``nbval.cfg``, the same outputs: a second build changes nothing. A lab's checks
+    are written first, since its notebook calls them.
 
     Raises:
         CourseError: the source is broken or a cell failed; names the file, the
-            line and the cell. Nothing has been written then.
+            line and the cell. No notebook has been written then.
     """
+    changed = _write_checks(master, root)
     fresh, failure = execute(master.notebook(), progress=True)
     if failure:
         line = master.line_of_code_cell(failure.index)
@@ -38,7 +40,6 @@ def build(master: Master, root: Path = ROOT) -> list[Path]:
     if master.lab:
         files[master.lab_path(root)] = without_solutions(master.notebook())
     same = _comparison(root)
-    changed = []
     for path, notebook in files.items():
         if path.exists() and same(nbformat.read(path, as_version=4), notebook):
             continue
@@ -56,6 +57,15 @@ def dumps(nb: NotebookNode) -> str:
 def inputs(nb: NotebookNode) -> list:
     """What a notebook is apart from its outputs, to compare two of them."""
     return [nb.metadata, *((c.cell_type, c.id, c.source, c.metadata) for c in nb.cells)]
+
+
+def _write_checks(master: Master, root: Path) -> list[Path]:
+    path, text = master.checks_path(root), master.checks()
+    if not text or (path.exists() and path.read_text() == text):
+        return []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return [path]
 
 
 def _only_what_lasts(nb: NotebookNode) -> NotebookNode:

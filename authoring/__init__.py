@@ -1,0 +1,1 @@
+"""Making the notebooks from source/: reading masters, building, checking."""

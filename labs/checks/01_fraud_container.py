@@ -1,0 +1,511 @@
+"""Hints and checks of the lab 01_fraud_container.
+
+Made by `course build` from source/labs/01_fraud_container.md: edit that instead.
+"""
+
+import hashlib
+import json
+import re
+from fnmatch import fnmatch
+from typing import Any
+
+import requests
+from docker.errors import NotFound
+from docker.models.containers import Container
+from docker.models.images import Image
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from course.checks import Client, NotAttempted, Target, check
+
+SMALL = ([0.4, 0.9, 0.7, 0.3, 0.8, 0.6, 0.5], [0, 1, 0, 1, 1, 1, 0])
+LARGE = (
+    [0.95, 0.91, 0.84, 0.77, 0.7, 0.66, 0.58, 0.52, 0.45, 0.38, 0.31, 0.12],
+    [1, 1, 0, 1, 0, 1, 1, 0, 1, 1, 0, 0],
+)
+# Scores and labels, the floor, and the recall of the best threshold.
+CASES = [(SMALL, 0.7, 3 / 4), (LARGE, 0.7, 1.0), (LARGE, 0.72, 3 / 7)]
+
+
+def alarms(target: Target, scores: list[float], labels: list[int], floor: float) -> list[int]:
+    """The labels of the alarms with the threshold that the student's function chooses."""
+    threshold = target.call("choose_threshold", scores, labels, floor)
+    asked = f"choose_threshold({scores}, {labels}, {floor})"
+    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    assert number, f"{asked} returned {threshold!r}, not a number."
+    raised = [label for score, label in zip(scores, labels, strict=True) if score >= threshold]
+    assert raised, f"{asked} returned {threshold}: with that, there is no alarm at all."
+    return raised
+
+
+@check("ex1", points=1, kind="call")
+def precision_reaches_the_floor(target: Target) -> None:
+    """The precision at the chosen threshold is at least the floor."""
+    for (scores, labels), floor, _ in CASES:
+        raised = alarms(target, scores, labels, floor)
+        assert sum(raised) / len(raised) >= floor, (
+            f"With the scores {scores} and the labels {labels}, only {sum(raised)} of your "
+            f"{len(raised)} alarms are frauds. The floor is {floor}."
+        )
+
+
+@check("ex1", points=1, kind="call")
+def recall_is_the_highest(target: Target) -> None:
+    """No other threshold that reaches the floor catches more frauds."""
+    for (scores, labels), floor, best in CASES:
+        raised = alarms(target, scores, labels, floor)
+        assert sum(raised) / sum(labels) == best, (
+            f"With the scores {scores}, the labels {labels} and the floor {floor}, your "
+            f"threshold catches {sum(raised)} of {sum(labels)} frauds. "
+            f"The best one catches {round(best * sum(labels))}."
+        )
+
+
+@check("ex1", points=1, kind="call")
+def equal_scores_stay_together(target: Target) -> None:
+    """Transactions with equal scores are counted together, as alarms or not."""
+    raised = alarms(target, [0.9, 0.6, 0.6, 0.6, 0.2], [1, 1, 0, 0, 0], 0.7)
+    assert raised == [1], (
+        "The scores are 0.9, 0.6, 0.6, 0.6 and 0.2, the labels 1, 1, 0, 0 and 0. From 0.6 on, "
+        "two of four alarms are frauds, which is below the floor of 0.7: only 0.9 will do."
+    )
+
+
+@check("ex1", points=1, kind="call")
+def none_where_the_floor_is_out_of_reach(target: Target) -> None:
+    """The answer is None where no threshold reaches the floor."""
+    threshold = target.call("choose_threshold", [0.9, 0.8, 0.3], [0, 1, 0], 0.75)
+    assert threshold is None, (
+        f"With the scores 0.9, 0.8, 0.3 and the labels 0, 1, 0 no threshold has a precision "
+        f"of 0.75. Your function returned {threshold!r}."
+    )
+
+
+FLASK = ["python", "-m", "flask", "--app", "service/app.py", "run", "--port", "{port}"]
+HARMLESS = {
+    "amount": 24.9,
+    "hour": 13,
+    "distance_km": 3.2,
+    "category": "grocery",
+    "seconds_since_last": 30_000,
+}
+# The first is as good as certain, the second just above the threshold of 1.0.
+SUSPICIOUS = [
+    {
+        "amount": 820.0,
+        "hour": 3,
+        "distance_km": 240,
+        "category": "electronics",
+        "seconds_since_last": 240,
+    },
+    {
+        "amount": 120.0,
+        "hour": 14,
+        "distance_km": 45.0,
+        "category": "online",
+        "seconds_since_last": 3_600,
+    },
+]
+
+
+def answer(client: Client, transaction: Any) -> dict:
+    """What POST /predict says to a good transaction."""
+    got = client.request("POST", "/predict", json=transaction)
+    shown = f"POST /predict with {json.dumps(transaction)} gave status {got.status_code}"
+    assert got.status_code == 200, f"{shown}, expected 200."
+    return as_object(got, shown)
+
+
+def as_object(got: requests.Response, shown: str) -> dict:
+    """The JSON object in an answer."""
+    try:
+        value = got.json()
+    except requests.JSONDecodeError:
+        value = None
+    assert isinstance(value, dict), f"{shown} and no JSON object, but: {got.text[:80]!r}"
+    return value
+
+
+def refused(client: Client, naming: str = "", **request: Any) -> None:
+    """Make sure that POST /predict refuses a request in a helpful way."""
+    got = client.request("POST", "/predict", **request)
+    sent = json.dumps(request["json"]) if "json" in request else request.get("data", "no body")
+    shown = f"POST /predict with {sent} gave status {got.status_code}"
+    assert 400 <= got.status_code < 500, f"{shown}, expected one from 400 to 499."
+    error = str(as_object(got, shown).get("error", ""))
+    assert error, f'{shown} without a text under "error".'
+    assert naming in error, f"{shown}. The error should name {naming}, but says: {error}"
+
+
+@check("ex2", points=1, kind="http")
+def health_tells_the_version(target: Target) -> None:
+    """GET /health says that the service works, and its version."""
+    version = json.loads(target.read("service/model.json"))["version"]
+    with target.serve(FLASK, ready="/") as client:
+        got = client.request("GET", "/health")
+        shown = f"GET /health gave status {got.status_code}"
+        assert got.status_code == 200, f"{shown}, expected 200."
+        expected = {"status": "ok", "version": version}
+        assert as_object(got, shown) == expected, f"{shown} and {got.text.strip()}: not {expected}."
+
+
+@check("ex2", points=1, kind="http")
+def alarm_from_the_threshold_on(target: Target) -> None:
+    """POST /predict answers with score, version, and an alarm from the threshold on."""
+    model = json.loads(target.read("service/model.json"))
+    with target.serve(FLASK, ready="/") as client:
+        scores = []
+        for transaction in [HARMLESS, *SUSPICIOUS]:
+            got = answer(client, transaction)
+            assert {"score", "alarm", "version"} <= got.keys(), f"Fields are missing in {got}."
+            assert 0 <= got["score"] <= 1, f"The score {got['score']} is not from 0 to 1."
+            alarm = got["score"] >= model["threshold"]
+            assert got["alarm"] is alarm, (
+                f"The score is {got['score']}, the threshold {model['threshold']}: "
+                f"the alarm should be {json.dumps(alarm)}, but is {json.dumps(got['alarm'])}."
+            )
+            assert got["version"] == model["version"], f"The version {got['version']} is wrong."
+            scores.append(got["score"])
+    assert scores[0] < min(scores[1:]), f"The harmless transaction scores {scores[0]}."
+
+
+@check("ex2", points=1, kind="http")
+def missing_and_mistyped_fields_are_refused(target: Target) -> None:
+    """A field that is missing, or is no number, is refused by its name."""
+    with target.serve(FLASK, ready="/") as client:
+        for name in HARMLESS:
+            rest = {key: value for key, value in HARMLESS.items() if key != name}
+            refused(client, naming=name, json=rest)
+        for value in ["12", True, None]:
+            refused(client, naming="amount", json=HARMLESS | {"amount": value})
+
+
+@check("ex2", points=1, kind="http")
+def impossible_values_are_refused(target: Target) -> None:
+    """A value out of its range is refused by its name, and one at its end is not."""
+    impossible = {"hour": 24, "amount": -5, "distance_km": -1, "category": "gambling"}
+    with target.serve(FLASK, ready="/") as client:
+        for name, value in impossible.items():
+            refused(client, naming=name, json=HARMLESS | {name: value})
+        for hour in (0, 23):
+            answer(client, HARMLESS | {"hour": hour})
+
+
+@check("ex2", points=1, kind="http")
+def anything_else_is_refused(target: Target) -> None:
+    """What is no JSON object is refused, in JSON."""
+    with target.serve(FLASK, ready="/") as client:
+        for value in ([HARMLESS], "hello", None):
+            refused(client, json=value)
+        refused(client, data="amount=12", headers={"Content-Type": "application/json"})
+        refused(client, data="amount=12")
+
+
+def instructions(text: str) -> list[tuple[str, str]]:
+    """The instructions of a Dockerfile with what follows them, comments left out."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\s*\n", " ", "\n".join(lines))
+    parts = [line.strip().partition(" ") for line in joined.splitlines() if line.strip()]
+    return [(word.upper(), rest.strip()) for word, _, rest in parts]
+
+
+def last(found: list[tuple[str, str]], name: str) -> str:
+    """What the last instruction of a name says; empty if there is none."""
+    return next((rest for word, rest in reversed(found) if word == name), "")
+
+
+def brings_code(word: str, rest: str) -> bool:
+    """Whether an instruction copies app.py into the image."""
+    if word not in ("COPY", "ADD"):
+        return False
+    rest = rest.translate(str.maketrans('[]",', "    "))
+    sources = [part for part in rest.split() if not part.startswith("--")][:-1]
+    names = [source.removeprefix("./") for source in sources]
+    return any(name in ("", ".") or fnmatch("app.py", name) for name in names)
+
+
+@check("ex3", points=1, kind="file")
+def requirements_come_before_the_code(target: Target) -> None:
+    """The requirements are installed before the code is copied."""
+    found = instructions(target.read("service/Dockerfile"))
+    installs = [n for n, (word, rest) in enumerate(found) if word == "RUN" and "pip" in rest]
+    copies = [n for n, (word, rest) in enumerate(found) if brings_code(word, rest)]
+    assert installs, "No RUN installs the requirements with pip."
+    assert copies, "No COPY brings app.py into the image."
+    assert installs[0] < copies[0], (
+        f"`{' '.join(found[copies[0]])}` comes before pip: each change of code installs anew."
+    )
+
+
+@check("ex3", points=1, kind="file")
+def runs_as_a_numbered_user(target: Target) -> None:
+    """The service runs as a user who is not root, given as a number."""
+    user = last(instructions(target.read("service/Dockerfile")), "USER")
+    assert user, "There is no USER, so the service runs as root."
+    number = user.partition(":")[0]
+    assert number.isdigit(), f"USER {user} is a name. Only a number can be verified as not root."
+    assert int(number) != 0, "User 0 is root."
+
+
+@check("ex3", points=1, kind="file")
+def health_is_watched(target: Target) -> None:
+    """A health check asks /health with what the image has."""
+    health = last(instructions(target.read("service/Dockerfile")), "HEALTHCHECK")
+    assert health, "There is no HEALTHCHECK."
+    assert "/health" in health, "The HEALTHCHECK does not ask /health."
+    assert not re.search(r"\b(curl|wget)\b", health), (
+        "The slim image has neither curl nor wget: this check would always fail. Let Python ask."
+    )
+
+
+@check("ex3", points=1, kind="file")
+def gunicorn_is_process_1(target: Target) -> None:
+    """Process 1 is gunicorn, on all interfaces at port 8000."""
+    command = last(instructions(target.read("service/Dockerfile")), "CMD")
+    try:
+        words = json.loads(command)
+    except json.JSONDecodeError:
+        words = None
+    assert isinstance(words, list) and words, (
+        f"CMD {command} is no JSON list, so a shell may be process 1 and keep signals to itself."
+    )
+    assert words[0] == "gunicorn", f"{words[0]} is started, not gunicorn."
+    assert "0.0.0.0:8000" in " ".join(words), "It does not listen on 0.0.0.0:8000."
+
+
+@check("ex3", points=1, kind="file")
+def secrets_stay_outside(target: Target) -> None:
+    """.dockerignore keeps the key and the data out, and lets the service pass."""
+    patterns = [line.strip() for line in target.read("service/.dockerignore").splitlines()]
+
+    def ignored(name: str) -> bool:
+        verdict = False
+        for pattern in patterns:  # the last one that fits decides
+            if pattern and not pattern.startswith("#"):
+                bare = pattern.removeprefix("!").strip("/").removeprefix("**/")
+                if fnmatch(name, bare):
+                    verdict = not pattern.startswith("!")
+        return verdict
+
+    for name in (".env", "customers.csv"):
+        assert ignored(name), f"{name} would still be sent to the engine."
+    for name in ("requirements.txt", "app.py", "rules.py", "model.py", "model.json"):
+        assert not ignored(name), f"{name} is kept out, but the image needs it."
+
+
+def image(target: Target, tag: str) -> Image:
+    """The student's image of a version."""
+    try:
+        return target.docker().images.get(f"course-fraud:{tag}")
+    except NotFound:
+        raise NotAttempted(f"There is no image course-fraud:{tag} yet.") from None
+
+
+def container(target: Target, name: str) -> Container:
+    """The student's container of a name, which must be running."""
+    image(target, "1.0")
+    try:
+        found = target.docker().containers.get(name)
+    except NotFound:
+        raise NotAttempted(f"There is no container {name} yet.") from None
+    said = found.logs(tail=5).decode(errors="replace")
+    assert found.status == "running", f"{name} has {found.status}. Its log ends:\n{said}"
+    return found
+
+
+def published(found: Container) -> dict:
+    """The address at which a container's port 8000 is published."""
+    addresses = found.ports.get("8000/tcp")
+    assert addresses, f"Port 8000 of {found.name} is not published."
+    return addresses[0]
+
+
+def version(found: Container) -> str:
+    """The version that a container tells at its published port."""
+    url = f"http://127.0.0.1:{published(found)['HostPort']}/health"
+    try:
+        return str(retrying().get(url, timeout=5).json().get("version"))
+    except requests.RequestException as error:
+        raise AssertionError(f"{found.name} does not answer: {type(error).__name__}.") from None
+
+
+def retrying() -> requests.Session:
+    """A session that asks again while a server is still starting."""
+    session = requests.Session()
+    session.trust_env = False
+    again = Retry(total=5, backoff_factor=0.2, status_forcelist=[502, 503])
+    session.mount("http://", HTTPAdapter(max_retries=again))
+    return session
+
+
+@check("ex4", points=1, kind="live")
+def both_versions_are_built(target: Target) -> None:
+    """The tags 1.0 and 1.1 name two different images."""
+    assert image(target, "1.0").id != image(target, "1.1").id, (
+        "course-fraud:1.0 and course-fraud:1.1 are one and the same image."
+    )
+
+
+@check("ex4", points=1, kind="live")
+def both_answer_side_by_side(target: Target) -> None:
+    """Production answers, and version 1.1 answers beside it."""
+    version(container(target, "course-fraud"))
+    beside = version(container(target, "course-fraud-next"))
+    assert beside == "1.1", f"course-fraud-next says that it is version {beside}, not 1.1."
+
+
+@check("ex4", points=1, kind="live")
+def only_this_machine_can_ask(target: Target) -> None:
+    """The ports are published on 127.0.0.1 only."""
+    for name in ("course-fraud", "course-fraud-next"):
+        address = published(container(target, name))
+        assert address["HostIp"] == "127.0.0.1", (
+            f"{name} is published on {address['HostIp']}: the whole network can ask it."
+        )
+
+
+@check("ex4", points=1, kind="live")
+def production_is_back_on_1_0(target: Target) -> None:
+    """After the rollback, production runs version 1.0 again."""
+    told = version(container(target, "course-fraud"))
+    assert told == "1.0", f"course-fraud says that it is version {told}."
+
+
+KEY_DIGEST = "68c8e74b4b8dd34a467b953198f78518ac64095b63cb23f3db3a1784d126e5c7"
+
+
+@check("ex5", points=1, kind="call")
+def key_is_found(target: Target) -> None:
+    """The key that is hidden in the image has been found."""
+    key = target.call("leaked_key")
+    assert isinstance(key, str), f"leaked_key returned {key!r}, which is no text."
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    assert digest == KEY_DIGEST, (
+        f"{key!r} is not it. The key begins with fk- and stood in the file that was deleted."
+    )
+
+
+@check("ex5", points=1, kind="file")
+def key_is_never_in_a_layer(target: Target) -> None:
+    """The mended build reads the key from a secret mount and keeps it nowhere."""
+    found = instructions(target.read("repaired/Dockerfile"))
+    for word, rest in found:
+        copied = word in ("COPY", "ADD")
+        assert not copied, f"`{word} {rest}` makes a layer of what it copies, for good."
+        noted = word in ("ARG", "ENV") and "KEY" in rest.upper()
+        assert not noted, f"`{word} {rest}` stays readable in the image's description."
+    mounts = [rest for word, rest in found if word == "RUN" and "type=secret" in rest]
+    assert mounts, "No RUN has a mount of the type secret."
+    assert "id=settings" in mounts[0], "The mounted secret is not the one called settings."
+    assert "grep" in mounts[0], "The RUN with the mount does not read the file with grep."
+
+
+HINTS = {
+    "ex1": [
+        """\
+Only the scores themselves can be thresholds: between two of them, nothing changes.
+So try each, ask precision_recall what it gives, and forget those below the floor.""",
+        """\
+What happens to the recall if you lower the threshold? It can only rise or stay. So of all
+thresholds that reach the floor, the lowest is the best one: walk upwards through the
+distinct scores and stop at the first that fits. What is left to do if none fits?""",
+    ],
+    "ex2": [
+        """\
+Go through the fields in a loop: RANGES.items() gives you each name with its two ends.
+transaction.get(name) is None where a field is missing, and None is no number.
+For bodies that are no JSON, see what request.get_json(silent=True) returns.""",
+        """\
+problem: first make sure that it is a dict. Then, for each field of RANGES: is it an int or a
+float (and not a bool, which Python counts as an int)? Is it within the range? Then the category.
+predict: ask problem(...) before anything else; if it has something to say, that is the error.
+Else model.score(transaction, MODEL) gives the score, and MODEL["threshold"] decides.""",
+    ],
+    "ex3": [
+        """\
+Section 3 of lesson 01 mends a Dockerfile in just these respects; look at its last version.
+In .dockerignore, a line is a file's name or a pattern: * stands for any characters.""",
+        """\
+The order: WORKDIR, COPY of requirements.txt alone, RUN pip install, COPY of the service's
+Python files and of model.json, USER with a number such as 10001, HEALTHCHECK, CMD.
+The health check can be Python: urlopen from urllib.request raises an error, and so ends with a
+status that is not 0, unless the answer is good. CMD is a list of words in double quotes.
+.dockerignore needs one line for .env (the dot counts) and one for all that ends in .csv.""",
+    ],
+    "ex4": [
+        """\
+docker build --tag NAME:TAG FOLDER builds with what lies in the folder at that moment: so copy
+the right model there before each build. docker run needs --detach, --name and --publish.
+A running container cannot change its image. To roll back, remove it and run another one.""",
+        """\
+--publish takes ADDRESS:PORT-OF-THIS-MACHINE:PORT-OF-THE-CONTAINER. The address 127.0.0.1 keeps
+others out. For the way back, look at the Friday cell: it does the same in the wrong direction.""",
+    ],
+    "ex5": [
+        """\
+docker history shows which instruction brought the file, and which hid it. A layer that is
+hidden is still in the image: docker save writes all layers to an archive. And the key that you
+see with docker inspect is not the one.""",
+        """\
+docker save IMAGE | tar --extract --directory FOLDER unpacks the image. Some of the files in the
+folder are archives again, the layers. Try each with tar and ask for the deleted file's path.
+For the mended build, see the end of section 9 of lesson 01: RUN --mount=type=secret,id=...
+gives that one step a file in /run/secrets.""",
+    ],
+}
+
+STUBS = {
+    "service/rules.py": """\
+RANGES = {
+    "amount": (0.01, 1_000_000),
+    "hour": (0, 23),
+    "distance_km": (0, 20_100),
+    "seconds_since_last": (0, 1e9),
+}
+CATEGORIES = ["grocery", "fuel", "restaurant", "travel", "electronics", "online"]
+
+
+def problem(transaction):
+    \"""What is wrong with a transaction, naming the field, or None.\"""
+    raise NotImplementedError("your code here")
+""",
+    "service/app.py": """\
+import model
+from flask import Flask, request
+from rules import problem
+
+app = Flask(__name__)
+MODEL = model.load()
+
+
+@app.get("/")
+def index():
+    \"""What can be asked here.\"""
+    return {"ask": ["GET /health", "POST /predict"]}
+
+
+@app.get("/health")
+def health():
+    \"""Whether the service works, and which version it is.\"""
+    raise NotImplementedError("your code here")
+
+
+@app.post("/predict")
+def predict():
+    \"""The score of the transaction in the request, and whether it raises an alarm.\"""
+    raise NotImplementedError("your code here")
+""",
+    "service/Dockerfile": """\
+FROM python:3.13-slim
+LABEL mlops.course="lab01"
+# TODO: your lines here
+""",
+    "service/.dockerignore": """\
+# TODO: your lines here
+""",
+    "repaired/Dockerfile": """\
+FROM python:3.13-slim
+LABEL mlops.course="lab01"
+# TODO: your lines here
+""",
+}
