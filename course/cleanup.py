@@ -6,7 +6,7 @@ from it; both the label and the name are asked for, so that a student's own imag
 built on a lesson's image stays.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from docker import DockerClient
@@ -23,6 +23,16 @@ class Removed:
     names: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
 
+    def attempt(self, name: str, remover: Callable[[], None]) -> None:
+        """Call ``remover``, and note whether ``name`` is gone or had to stay."""
+        try:
+            remover()
+            self.names.append(name)
+        except NotFound:
+            pass  # gone in the meantime
+        except APIError as error:
+            self.kept[name] = error.explanation or str(error)
+
 
 def remove(client: DockerClient, lesson: str | None = None) -> Removed:
     """Remove the containers, networks, volumes and images of ``lesson``, or of all.
@@ -33,17 +43,11 @@ def remove(client: DockerClient, lesson: str | None = None) -> Removed:
     label = f"{LABEL}={lesson}" if lesson else LABEL
     removed = Removed()
     for name, remover in _objects(client, label):
-        try:
-            remover()
-            removed.names.append(name)
-        except NotFound:
-            pass  # gone in the meantime
-        except APIError as error:
-            removed.kept[name] = error.explanation or str(error)
+        removed.attempt(name, remover)
     return removed
 
 
-def _objects(client: DockerClient, label: str) -> Iterator[tuple[str, callable]]:
+def _objects(client: DockerClient, label: str) -> Iterator[tuple[str, Callable[[], None]]]:
     """Each object of the course with the call that removes it, users first."""
     only = {"label": label}
     for container in client.containers.list(all=True, filters=only, ignore_removed=True):

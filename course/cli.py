@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import requests
 import typer
+from docker.errors import DockerException
 from rich.console import Console
 
 from course import ROOT, cleanup, consent, doctor, engine, images
@@ -24,6 +26,7 @@ FAILED, MISSING = 1, 2
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,  # main() says what went wrong
     help="Check, build, run and clean up the course.",
 )
 engine_app = typer.Typer(no_args_is_help=True, help="The container engine.")
@@ -42,6 +45,10 @@ def main() -> None:
         errors.print(error.problem, style="red", markup=False)
         if error.fix:
             errors.print(error.fix, markup=False)
+        sys.exit(MISSING)
+    except (DockerException, requests.ConnectionError) as error:
+        errors.print(f"The container engine failed or stopped: {error}", style="red", markup=False)
+        errors.print("Look at `course engine status`, then run the same command again.")
         sys.exit(MISSING)
 
 
@@ -187,7 +194,7 @@ def clean() -> None:
         out.print("No container engine answers, so there is nothing to remove in one.")
         return
     removed = cleanup.remove(client)
-    removed.names += [f"stand-in {ref}" for ref in images.remove_stand_ins(client)]
+    images.remove_stand_ins(client, removed)
     for name in removed.names:
         out.print(f"removed {name}", markup=False)
     for name, reason in removed.kept.items():

@@ -14,12 +14,14 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from docker import DockerClient
 from docker.errors import APIError, ImageNotFound
 
 from course import ROOT, debian
+from course.cleanup import Removed
 from course.engine import Engine
 from course.errors import CourseError
 
@@ -121,12 +123,11 @@ def build_stand_in(engine: Engine, ref: str) -> None:
         _BUILDERS[ref](engine)
 
 
-def remove_stand_ins(client: DockerClient) -> list[str]:
-    """Remove the stand-ins, and return what was removed."""
+def remove_stand_ins(client: DockerClient, removed: Removed) -> None:
+    """Remove the stand-ins that nothing uses, and note in ``removed`` what went or stayed."""
     ours = [ref for ref in ALL if state(client, ref).origin == "stand-in"]
     for ref in reversed(ours):
-        client.images.remove(ref)
-    return ours
+        removed.attempt(f"stand-in {ref}", partial(client.images.remove, ref))
 
 
 def _build_python(engine: Engine) -> None:

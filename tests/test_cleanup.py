@@ -1,8 +1,11 @@
 """Cleaning up takes what is the course's, and nothing else."""
 
+import http.server
 import io
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -91,9 +94,40 @@ def test_what_is_in_use_is_kept_and_said(client, objects):
         client.containers.get("own-user").remove(force=True)
 
 
-def test_the_command_removes_all_lessons_and_reports(client, objects):
-    done = subprocess.run([BIN / "course", "clean"], capture_output=True, text=True)
+def test_the_command_removes_all_lessons_and_says_what_is_in_use(client, objects):
+    stand_in = images.state(client, images.PYTHON).origin == "stand-in"
+    user = client.containers.run(images.PYTHON, "sleep 60", name="own-user", detach=True)
+    try:
+        done = subprocess.run([BIN / "course", "clean"], capture_output=True, text=True)
+    finally:
+        user.remove(force=True)
     assert done.returncode == 0, done.stderr
     assert "removed container course-plain" in done.stdout
-    assert {"own-container", "mine:1.0", "own-data"} <= names(client)
+    assert {"own-container", "mine:1.0", "own-data", images.PYTHON} <= names(client)
+    assert (f"kept stand-in {images.PYTHON}" in done.stdout) == stand_in
     subprocess.run([BIN / "course", "images", "--yes"], check=True)  # stand-ins back
+
+
+def test_an_engine_that_fails_is_a_message_and_no_traceback(tmp_path):
+    """It answers the first question, as an engine that stops half-way does."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if not self.path.endswith("/version"):
+                self.connection.close()
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"Version": "1", "ApiVersion": "1.41"}')
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        env = os.environ | {"DOCKER_HOST": f"tcp://127.0.0.1:{server.server_port}"}
+        done = subprocess.run([BIN / "course", "clean"], env=env, capture_output=True, text=True)
+        server.shutdown()
+    assert done.returncode == 2
+    assert "The container engine failed or stopped" in done.stderr
+    assert "Traceback" not in done.stderr
