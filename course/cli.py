@@ -221,4 +221,7 @@ def start(yes: Yes = False) -> None:
     command.append("--LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb")
     if os.geteuid() == 0:
         command.append("--allow-root")
-    raise typer.Exit(subprocess.run(command, cwd=ROOT).returncode)
+    # So that `course` is found in the terminals that JupyterLab opens.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = os.environ | {"PATH": path}
+    raise typer.Exit(subprocess.run(command, cwd=ROOT, env=env).returncode)
