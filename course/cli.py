@@ -181,6 +181,44 @@ def progress() -> None:
     out.print(lab.progress(), markup=False, highlight=False)
 
 
+@app.command("grade")
+def grade_command(
+    lab: Annotated[str, typer.Argument(help="Which: 01.")],
+    submissions: Annotated[Path, typer.Argument(help="The folder with the copies.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Where results and reports go.")],
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="How many at once.")] = (
+        os.cpu_count() or 1
+    ),
+    tests: Annotated[Path | None, typer.Option(help="A folder with checks of your own.")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(help="The exercise from which on the lab was handed out.")
+    ] = None,
+) -> None:
+    """Grade a class: one locked-down container a copy; run again to go on."""
+    from grading.grade import grade
+    from grading.report import summary
+
+    results = grade(lab, submissions, out_folder, jobs=jobs, tests=tests, checkpoint=checkpoint)
+    for line in summary(results):
+        out.print(line, markup=False)
+    out.print(f"Grades, gradebooks and feedback are in {out_folder}/.", markup=False)
+
+
+@app.command("release")
+def release_command(
+    lab: Annotated[str, typer.Argument(help="Which: 01.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the file goes.")] = Path(),
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Give the answers before this exercise.")
+    ] = None,
+) -> None:
+    """Make the bundle for students: the lab and its public checks."""
+    from grading.release import release
+
+    path = release(lab, out_folder, checkpoint=checkpoint)
+    out.print(f"Wrote {path}.", markup=False)
+
+
 @app.command()
 def clean() -> None:
     """Remove what the lessons made in the engine, the stand-ins and reports/.

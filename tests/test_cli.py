@@ -17,7 +17,8 @@ from course import run as running
 
 COURSE = Path(sys.executable).with_name("course")
 COMMANDS = ["doctor", "engine", "engine up", "engine down", "engine status", "images", "build",
-            "run", "clean", "start", "check", "progress"]  # fmt: skip
+            "run", "clean", "start", "check", "progress", "grade",
+            "release"]  # fmt: skip
 
 
 def course(*args, **env):
