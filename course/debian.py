@@ -47,13 +47,13 @@ def available(package: str) -> bool:
     return "Candidate:" in policy and "Candidate: (none)" not in policy
 
 
-def update() -> None:
+def update(options: tuple[str, ...] = ()) -> None:
     """Read the package lists anew.
 
     Raises:
         CourseError: the mirror does not answer.
     """
-    if _apt("apt-get", "update").returncode:
+    if _apt("apt-get", *options, "update").returncode:
         raise CourseError(
             "The Debian package mirror does not answer.",
             "Check the network, then run the same command again.",
@@ -85,6 +85,7 @@ def install_from(release: str, *packages: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         parts = Path(folder, "parts")
         parts.mkdir()
+        Path(folder, "lists/partial").mkdir(parents=True)  # apt makes only its own
         for codename in (here, release):
             source = f"deb [signed-by={KEYRING}] {mirror()} {codename} main\n"
             (parts / f"{codename}.list").write_text(source)
@@ -94,7 +95,7 @@ def install_from(release: str, *packages: str) -> None:
             "-o", f"Dir::State::Lists={folder}/lists",
             "-o", f"APT::Default-Release={here}",
         )  # fmt: skip
-        _apt("apt-get", *options, "update")
+        update(options)
         install(*(f"{package}/{release}" for package in packages), options=options)
 
 

@@ -200,7 +200,9 @@ def test_ctrl_c_loses_nothing_and_leaves_nothing(root, copies, tmp_path):
     for n in range(4):
         tiny.submit(copies, f"slow{n}", {}, before=f"import time\ntime.sleep(2) or {n}")
     out = tmp_path / "out"
+    # A shell's background job, as CI may be, starts with SIGINT ignored.
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from pathlib import Path; import grading_tiny as tiny\n"
         f"tiny.grade_all(Path({str(root)!r}), Path({str(copies)!r}), Path({str(out)!r}), jobs=1)"
     )
