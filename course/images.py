@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,10 +26,28 @@ from course.errors import CourseError
 
 STAND_IN_LABEL = "mlops.course.stand-in"
 PYTHON = "python:3.13-slim"
+OLDER_PYTHON = "python:3.11-slim"
 REGISTRY = "registry:2"
-LESSON_IMAGES = {"01_docker": [PYTHON, REGISTRY], "lab01": [PYTHON]}
-"""The base images that each lesson needs, in the order in which they are built."""
+NGINX = "nginx:1.28"
+POSTGRES = "postgres:17"
+PROMETHEUS = "prom/prometheus:v3.5.0"
+ALERTMANAGER = "prom/alertmanager:v0.28.1"
+LESSON_IMAGES = {
+    "01_docker": [PYTHON, REGISTRY],
+    "02_apis": [PYTHON],
+    "03_cicd": [PYTHON, REGISTRY, NGINX],
+    "04_mlflow": [PYTHON, POSTGRES],
+    "05_monitoring": [PYTHON, OLDER_PYTHON, PROMETHEUS, ALERTMANAGER],
+    "06_closing_the_loop": [PYTHON, NGINX, PROMETHEUS, ALERTMANAGER],
+    "lab01": [PYTHON],
+    "lab03": [PYTHON, REGISTRY],
+    "lab05": [PYTHON, PROMETHEUS],
+    "lab06": [PYTHON, NGINX, PROMETHEUS, ALERTMANAGER],
+}
+"""The base images that each lesson needs."""
 ALL = list(dict.fromkeys(ref for refs in LESSON_IMAGES.values() for ref in refs))
+DEBIAN_OF_PYTHON = {PYTHON: "trixie", OLDER_PYTHON: "bookworm"}
+"""Which release of Debian has the Python of an image."""
 
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -119,8 +136,14 @@ def build_stand_in(engine: Engine, ref: str) -> None:
     Raises:
         CourseError: this machine cannot build one; says what is needed.
     """
-    if missing(engine.client(), [ref]):
-        _BUILDERS[ref](engine)
+    if not missing(engine.client(), [ref]):
+        return
+    if ref in DEBIAN_OF_PYTHON:
+        _build_python(engine, ref)
+        return
+    build_stand_in(engine, PYTHON)  # the others are Dockerfiles on its Debian
+    context = ROOT / "docker/stand-ins" / ref.rpartition("/")[2].partition(":")[0]
+    _run("docker", "build", "--tag", ref, str(context), engine=engine)
 
 
 def remove_stand_ins(client: DockerClient, removed: Removed) -> None:
@@ -130,14 +153,14 @@ def remove_stand_ins(client: DockerClient, removed: Removed) -> None:
         removed.attempt(f"stand-in {ref}", partial(client.images.remove, ref))
 
 
-def _build_python(engine: Engine) -> None:
-    """``python:3.13-slim`` from Debian 13, whose Python is 3.13."""
+def _build_python(engine: Engine, ref: str) -> None:
+    """A Python image from the release of Debian that has this Python."""
     if not shutil.which("mmdebstrap"):
         if not debian.can_install():
             raise CourseError(
-                f"A stand-in for {PYTHON} is made with mmdebstrap, which is not here.",
+                f"A stand-in for {ref} is made with mmdebstrap, which is not here.",
                 "On Debian or Ubuntu: `sudo apt-get install mmdebstrap`. Elsewhere, get "
-                f"a network where `docker pull {PYTHON}` works.",
+                f"a network where `docker pull {ref}` works.",
             )
         debian.update()
         debian.install("mmdebstrap", "debian-archive-keyring")
@@ -156,8 +179,8 @@ def _build_python(engine: Engine) -> None:
     changes = [
         "CMD python3",
         f"ENV SSL_CERT_FILE={CA_BUNDLE} PIP_CERT={CA_BUNDLE} REQUESTS_CA_BUNDLE={CA_BUNDLE}",
-        f"LABEL {STAND_IN_LABEL}={PYTHON} "
-        'org.opencontainers.image.description="Debian 13 standing in for the Python image"',
+        f"LABEL {STAND_IN_LABEL}={ref} "
+        'org.opencontainers.image.description="Debian standing in for the Python image"',
     ]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "root.tar")
@@ -166,25 +189,12 @@ def _build_python(engine: Engine) -> None:
             "--variant=minbase",
             "--include=python3,python3-venv,python3-pip,ca-certificates",
             *(f"--customize-hook={hook}" for hook in hooks),
-            "trixie",
+            DEBIAN_OF_PYTHON[ref],
             str(root),
             *filter(None, [debian.mirror()]),
         )
         options = [part for change in changes for part in ("--change", change)]
-        _run("docker", "import", *options, str(root), PYTHON, engine=engine)
-
-
-def _build_registry(engine: Engine) -> None:
-    """``registry:2`` from Debian's docker-registry, on the Python image's Debian."""
-    build_stand_in(engine, PYTHON)
-    context = ROOT / "docker/stand-ins/registry"
-    _run("docker", "build", "--tag", REGISTRY, str(context), engine=engine)
-
-
-_BUILDERS: dict[str, Callable[[Engine], None]] = {
-    PYTHON: _build_python,
-    REGISTRY: _build_registry,
-}
+        _run("docker", "import", *options, str(root), ref, engine=engine)
 
 
 def _host_ca_bundle() -> str:

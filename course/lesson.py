@@ -13,7 +13,7 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from course import cleanup, engine, images
+from course import ROOT, cleanup, engine, images
 from course.errors import CourseError
 
 _origin: Path | None = None  # the notebook's folder: start() leaves it
@@ -81,6 +81,13 @@ def wait_for(url: str, seconds: float = 30) -> str:
         f"{url} did not answer within {seconds:g} s: {last}",
         "Look at `docker ps -a` and `docker logs <container>`.",
     )
+
+
+def materialize_service() -> None:
+    """Put the service of lesson 02 into the folder ``service``, as that lesson leaves it."""
+    unwanted = shutil.ignore_patterns("__pycache__", ".pytest_cache", "model")
+    shutil.copytree(ROOT / "docker/service", "service", ignore=unwanted)
+    print("The service of lesson 02 is in the folder service.")
 
 
 def show(figure: Figure, alt: str) -> None:
