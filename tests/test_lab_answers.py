@@ -1,0 +1,123 @@
+"""Every answer to every lab gets what it deserves."""
+
+import itertools
+import shutil
+
+import nbformat
+import pytest
+
+from authoring.source import masters, with_wrong_answer, without_solutions
+from course import ROOT, lab
+from course.checks import load
+from course.execute import execute
+
+
+def case(master, *more):
+    """A parameter of a test for one lab; marked if the lab needs an engine."""
+    needs = master.notebook().metadata["course"]["needs"]
+    titles = ["; ".join(answer.title for answer in rest) for rest in more]
+    marks = [pytest.mark.slow, *([pytest.mark.engine] if "engine" in needs else [])]
+    return pytest.param(master, *more, marks=marks, id=": ".join([master.name, *titles]))
+
+
+def rounds(master):
+    """Wrong answers that one run can hold: of different exercises, failing different checks."""
+    made = []
+    for wrong in master.wrong_answers():
+        for others in made:
+            apart = all(o.exercise != wrong.exercise and not o.fails & wrong.fails for o in others)
+            if apart:
+                others.append(wrong)
+                break
+        else:
+            made.append([wrong])
+    return made
+
+
+LABS = [master for master in masters() if master.lab]
+EACH_LAB = pytest.mark.parametrize("master", [case(master) for master in LABS])
+
+
+@pytest.fixture
+def hand_in(tmp_path, master):
+    """A function that runs a notebook as the student's: verdicts by name, and text."""
+    shutil.copytree(ROOT / "labs/checks", tmp_path / "labs/checks")
+    checks = load(tmp_path / f"labs/checks/{master.name}.py")
+
+    def run(nb):
+        nbformat.write(nb, tmp_path / f"labs/{master.name}.ipynb")
+        text, complete = lab.run(master.name[:2], tmp_path)
+        record = tmp_path / f"labs/workspace/{master.name}.json"
+        found = lab._recorded(record, checks)
+        assert complete == (len(checks) == sum(o.status == "right" for o in found.values()))
+        return {check.name: found[check.name].status for check in checks}, text
+
+    return run
+
+
+def twice(nb):
+    """A copy of ``nb`` in which everything that is checked is checked again."""
+    nb = nbformat.from_dict(nb)
+    for cell in [cell for cell in nb.cells if cell.source.startswith("lab.check(")]:
+        nb.cells.insert(nb.cells.index(cell), nbformat.v4.new_code_cell(cell.source))
+    return nb
+
+
+@EACH_LAB
+def test_the_solution_is_right_the_second_time_too(master):
+    done, failure = execute(twice(master.notebook()))
+    assert failure is None
+    verdicts = [c.outputs[0].text for c in done.cells if c.source.startswith("lab.check(")]
+    assert len(verdicts) == 2 * len(master.exercises())
+    assert verdicts[0::2] == verdicts[1::2]
+    assert all(text.count("right:") == text.count("\n") - 1 for text in verdicts)
+
+
+@pytest.mark.engine
+@EACH_LAB
+def test_a_solution_leaves_nothing_in_the_engine(client, master):
+    _, failure = execute(master.notebook())
+    assert failure is None
+    label = {"label": f"mlops.course=lab{master.name[:2]}"}
+    assert client.containers.list(all=True, filters=label) == []
+    assert client.images.list(filters=label) == []
+    assert client.networks.list(filters=label) == []
+    assert client.volumes.list(filters=label) == []
+
+
+@EACH_LAB
+def test_course_check_gives_the_solution_all_points(hand_in, master):
+    verdicts, text = hand_in(master.notebook())
+    points = master.notebook().metadata["course"]["points"]
+    assert set(verdicts.values()) == {"right"}
+    assert f"total  {points} of {points}" in text
+
+
+@EACH_LAB
+def test_a_fresh_lab_has_no_points_and_nothing_is_called_wrong(hand_in, master):
+    verdicts, text = hand_in(without_solutions(master.notebook()))
+    assert set(verdicts.values()) == {"not attempted"}
+    assert "total   0 of" in text
+
+
+@EACH_LAB
+def test_what_stands_before_the_first_exercise_runs(master):
+    nb = without_solutions(master.notebook())
+    first = next(n for n, cell in enumerate(nb.cells) if cell.id == "ex1")
+    clean_up = nbformat.v4.new_code_cell(f"lesson.finish('lab{master.name[:2]}')")
+    nb.cells = [*nb.cells[:first], clean_up]
+    _, failure = execute(nb)
+    assert failure is None
+
+
+@pytest.mark.parametrize(
+    ("master", "wrong"), [case(master, wrong) for master in LABS for wrong in rounds(master)]
+)
+def test_wrong_answers_lose_what_they_should_and_no_more(hand_in, master, wrong):
+    nb = master.notebook()
+    for answer in wrong:
+        nb = with_wrong_answer(nb, answer)
+    verdicts, _ = hand_in(nb)
+    lost = {name for name, status in verdicts.items() if status == "wrong"}
+    assert lost == set(itertools.chain.from_iterable(answer.fails for answer in wrong))
+    assert set(verdicts.values()) <= {"right", "wrong"}
