@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 COURSE := .venv/bin/course
 
-.PHONY: start test run build lint check clean bench soak lock setup help
+.PHONY: start test test-binder run build lint check clean bench soak lock setup help
 
 start: setup  ## set everything up and open the course in JupyterLab
 	@$(COURSE) start
@@ -10,7 +10,7 @@ start: setup  ## set everything up and open the course in JupyterLab
 test: setup lint  ## run every test and execute every notebook
 	@.ci/tools
 	@$(COURSE) engine up && $(COURSE) images || test "$$CI" != true
-	@$(PY) -m pytest tests notebooks solutions --nbval --nbval-sanitize-with nbval.cfg -m "not soak"
+	@$(PY) -m pytest tests notebooks solutions --nbval --nbval-sanitize-with nbval.cfg -m "not soak and not binder"
 
 run: setup  ## execute every notebook headlessly; reports/ holds the results
 	@$(COURSE) run
@@ -24,7 +24,7 @@ lint: setup  ## lint and gates
 	@$(COURSE) build --check
 
 check: lint  ## lint, gates and fast tests: seconds, no engine
-	@$(PY) -m pytest --quiet tests -m "not engine and not slow and not soak"
+	@$(PY) -m pytest --quiet tests -m "not engine and not slow and not soak and not binder"
 
 clean: setup  ## remove what the course made in the engine; your files stay
 	@$(COURSE) clean
@@ -36,6 +36,9 @@ bench: setup  ## measure, beside what one would use instead
 soak: setup  ## what is long: everything twice, repeated loops
 	@$(PY) -m pytest tests -m soak
 
+test-binder: setup  ## every lesson that fits there, in a pod like Binder's
+	@$(PY) -m pytest tests/binder -m binder
+
 lock: setup  ## resolve the dependencies anew into requirements.txt
 	@$(PY) .ci/lock
 
@@ -43,4 +46,4 @@ setup:
 	@python3 course/bootstrap.py
 
 help:
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14

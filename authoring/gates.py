@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 
+from authoring import guide
 from authoring.build import dumps, inputs
 from authoring.source import masters, solution_lines, without_solutions
 from course.checks import load
@@ -43,6 +44,9 @@ def in_sync(root: Path) -> Iterator[str]:
                 expected.add(checks)
                 if not checks.exists() or checks.read_text() != text:
                     yield _stale(checks, root, master.name)
+    text, page = guide.guide(root), root / guide.PATH
+    if text and (not page.exists() or page.read_text() != text):
+        yield f"{guide.PATH}: is not what source/ says. Run `course build`."
     for path in [*_notebooks(root), *sorted(root.glob("labs/checks/*.py"))]:
         if path not in expected:
             yield f"{path.relative_to(root)}: has no source in source/. Delete it, or add one."

@@ -20,6 +20,8 @@ from rich.console import Console
 from course import ROOT, cleanup, consent, doctor, engine, images
 from course.errors import CourseError
 
+FIRST_LESSON = "01_docker"
+"""What `start` gets base images for; the other lessons get theirs when they begin."""
 REPORTS = ROOT / "reports"
 FAILED, MISSING = 1, 2
 
@@ -82,12 +84,25 @@ def engine_status() -> None:
     out.print(f"Engine {found.version}, found by {found.found_by} ({found.host}).")
 
 
+@engine_app.command("logs")
+def engine_logs() -> None:
+    """Show what the engine that `course engine up` started has said."""
+    out.print(engine.logs(), markup=False, highlight=False)
+
+
 @app.command("images")
-def images_command(yes: Yes = False) -> None:
+def images_command(
+    lesson: Annotated[str | None, typer.Argument(help="Only for 01_docker, say, or lab01.")] = None,
+    yes: Yes = False,
+) -> None:
     """Get the lessons' base images: pull them, or build stand-ins after asking."""
+    if lesson and lesson not in images.LESSON_IMAGES:
+        known = ", ".join(images.LESSON_IMAGES)
+        raise CourseError(f"No base images are known for {lesson}.", f"There are some for {known}.")
+    wanted = images.LESSON_IMAGES[lesson] if lesson else images.ALL
     found = engine.find()
     client = found.client()
-    for ref in images.missing(client, images.ALL):
+    for ref in images.missing(client, wanted):
         size = images.download_mb(ref)
         out.print(f"{ref}: pulling {size:.0f} MB" if size else f"{ref}: pulling")
         reason = images.pull(client, ref)
@@ -101,7 +116,7 @@ def images_command(yes: Yes = False) -> None:
             )
         with out.status(f"Building a stand-in for {ref}"):
             images.build_stand_in(found, ref)
-    for ref in images.ALL:
+    for ref in wanted:
         state = images.state(client, ref)
         out.print(f"{ref}: {state.origin}, {state.size_mb} MB")
 
@@ -116,7 +131,7 @@ def build(
     """Execute the masters in source/ and write the notebooks from them."""
     # Imported here: they load the notebook stack, which the other commands can do without.
     from authoring import build as building
-    from authoring import gates
+    from authoring import gates, guide
     from authoring.source import masters
 
     if check:
@@ -141,6 +156,8 @@ def build(
             continue
         for path in changed:
             out.print(f"  wrote {path.relative_to(ROOT)}")
+    if text := guide.guide(ROOT):
+        (ROOT / guide.PATH).write_text(text)
     if failed:
         raise typer.Exit(FAILED)
 
@@ -245,7 +262,7 @@ def start(yes: Yes = False) -> None:
     """Check the machine, make sure of an engine and the images, open JupyterLab."""
     try:
         engine.up(yes=yes)
-        images_command(yes=yes)
+        images_command(FIRST_LESSON, yes=yes)
     except CourseError as error:
         # Lesson 00 needs no engine, and its doctor tells what to do about it.
         errors.print(str(error), style="yellow", markup=False)

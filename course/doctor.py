@@ -14,6 +14,7 @@ import psutil
 from packaging.markers import Marker
 from rich.table import Table
 
+import rootless
 from course import ROOT, engine, images
 from course.errors import CourseError
 
@@ -28,7 +29,6 @@ PORTS = {
     "lab 01": [8011, 8012],
     "lab 02": [8121],
     "lab 03": [8131, 8132, 5131],
-    "lab 05": [8151, 8152],
     "lab 06": [8161, 8162, 8163, 8164, 8165],
 }
 """The ports of this machine that lessons use."""
@@ -118,6 +118,10 @@ def programs() -> Iterator[Finding]:
 
 def container_engine() -> Iterator[Finding]:
     """The engine, the docker command, its plugins and the base images."""
+    if (starting := rootless.status()).is_starting:
+        fix = "It takes half a minute; look again then."
+        yield Finding("engine", WARNING, f"the rootless engine is {starting}", fix)
+        return
     try:
         found = engine.find()
     except CourseError as error:
@@ -130,7 +134,7 @@ def container_engine() -> Iterator[Finding]:
     for ref in images.ALL:
         state = images.state(client, ref)
         if state.origin == "missing":
-            yield Finding(f"image {ref}", WARNING, "missing", "Run `course images`.")
+            yield Finding(f"image {ref}", WARNING, "missing", "Its lesson pulls it.")
         else:
             yield Finding(f"image {ref}", GOOD, f"{state.origin}, {state.size_mb} MB")
 
@@ -181,7 +185,7 @@ def network() -> Iterator[Finding]:
     if images.download_mb(images.PYTHON) is not None:
         yield Finding("image registry", GOOD, "answers")
     else:
-        fix = "Missing base images get stand-ins: `course images`."
+        fix = "Missing base images can get stand-ins: `course images`."
         yield Finding("image registry", WARNING, "does not answer", fix)
 
 

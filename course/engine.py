@@ -11,6 +11,7 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException
 
+import rootless
 from course import consent, debian
 from course.errors import CourseError
 
@@ -71,11 +72,13 @@ def addresses() -> list[tuple[str, str]]:
     runtime_dir = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.geteuid()}")
     for folder in (runtime_dir, "/run"):
         found.append((f"unix://{folder}/podman/podman.sock", "Podman's socket"))
+    if rootless.status().stage not in ("stopped", "failed"):
+        found.append((rootless.HOST, "the rootless engine"))
     return found
 
 
 def find() -> Engine:
-    """The first engine that answers.
+    """The first engine that answers; the rootless one is waited for if it is starting.
 
     Raises:
         NoEngine: none answers in the usual places; says how to get one.
@@ -84,6 +87,8 @@ def find() -> Engine:
     """
     refused = []
     for host, found_by in addresses():
+        if host == rootless.HOST:
+            _await_rootless()
         try:
             client = docker.DockerClient(base_url=host, timeout=10)
             version = client.version()["Version"]
@@ -118,6 +123,9 @@ def up(*, yes: bool = False) -> Engine:
     try:
         return find()
     except NoEngine:
+        if os.geteuid() != 0 and not rootless.missing_packages():
+            rootless.up()
+            return find()
         if not shutil.which("dockerd"):
             question = "No container engine is installed. Install Docker Engine with apt?"
             if not (debian.can_install() and consent.granted(question, yes=yes)):
@@ -130,7 +138,7 @@ def up(*, yes: bool = False) -> Engine:
 def down() -> bool:
     """Stop the engine if ``up`` started it; whether there was one to stop."""
     if not PID.exists():
-        return False
+        return rootless.down()
     pid = int(PID.read_text())
     PID.unlink()
     if not _is_dockerd(pid):
@@ -141,6 +149,13 @@ def down() -> bool:
             return True
         time.sleep(0.1)
     raise CourseError(f"dockerd (process {pid}) does not stop.", f"Its log is {LOG}.")
+
+
+def logs() -> str:
+    """What the engine that ``up`` started has said since its last start."""
+    if os.geteuid() == 0 and LOG.exists():
+        return LOG.read_text(errors="replace")
+    return rootless.logs()
 
 
 def plugins() -> dict[str, str]:
@@ -157,6 +172,13 @@ def plugins() -> dict[str, str]:
     except json.JSONDecodeError:
         return {}
     return {plugin["Name"]: plugin.get("Version", "?") for plugin in listed}
+
+
+def _await_rootless() -> None:
+    now = rootless.status()
+    if now.stage in ("stopped", "failed"):
+        raise NoEngine(f"The rootless engine is {now}.", "Start it: `course engine up`.")
+    rootless.wait(lambda status: print(f"The rootless engine is {status} ..."))
 
 
 def _docker_context() -> tuple[str, str] | None:

@@ -41,7 +41,7 @@ LESSON_IMAGES = {
     "06_closing_the_loop": [PYTHON, NGINX, PROMETHEUS, ALERTMANAGER],
     "lab01": [PYTHON],
     "lab03": [PYTHON, REGISTRY],
-    "lab05": [PYTHON, PROMETHEUS],
+    "lab05": [PROMETHEUS],
     "lab06": [PYTHON, NGINX, PROMETHEUS, ALERTMANAGER],
 }
 """The base images that each lesson needs."""

@@ -106,7 +106,7 @@ def _prepare_engine(name: str) -> None:
         if reason := images.pull(client, ref):
             raise CourseError(
                 f"The base image {ref} is not here and cannot be pulled: {reason}",
-                "Run `course images` in a terminal: it can build a stand-in.",
+                f"Run `course images {name}` in a terminal: it can build a stand-in.",
             )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import rootless
 from course import debian, engine, lesson
 from course.errors import CourseError
 
@@ -36,6 +37,7 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.setattr(engine, "DEFAULT_SOCKET", f"unix://{tmp_path}/none.sock")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setattr(rootless.state, "STATUS", tmp_path / "status.json")
     return tmp_path
 
 
@@ -77,10 +79,17 @@ def test_up_does_not_install_without_consent(nowhere, monkeypatch):
 
 def test_up_tells_a_user_how_to_start_a_stopped_engine(nowhere, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/sbin/dockerd")
+    monkeypatch.setattr(rootless, "missing_packages", lambda: ["user-mode-linux"])
     monkeypatch.setattr(engine, "_docker_context", lambda: None)
     monkeypatch.setattr(engine.os, "geteuid", lambda: 1000)
     with pytest.raises(CourseError, match="sudo systemctl start docker"):
         engine.up()
+
+
+def test_a_rootless_engine_that_is_gone_is_not_waited_for(nowhere, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", rootless.HOST)  # as Jupyter sets it
+    with pytest.raises(engine.NoEngine, match=r"not running\.\nStart it: `course engine up`"):
+        engine.find()
 
 
 @pytest.mark.engine

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,8 +9,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from browser import browse, run_all
 from conftest import eventually
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from course import ROOT
 
@@ -47,18 +47,8 @@ def lab(tmp_path):
 @pytest.fixture
 def page(lab):
     """A page of a real browser, at the address that `course start` gives."""
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
-    if not browser_path:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no Chromium here")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=browser_path,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(lab)
+    with browse(lab) as page:
         yield page
-        browser.close()
 
 
 def test_lesson_00_opens_and_runs_from_top_to_bottom(page):
@@ -68,19 +58,9 @@ def test_lesson_00_opens_and_runs_from_top_to_bottom(page):
     expect(page.locator(".jp-RenderedMermaid img, .jp-RenderedMermaid svg").first).to_be_visible(
         timeout=30_000
     )
-    menu(page, "Edit", "Clear Outputs of All Cells")
-    expect(page.locator(".jp-OutputArea-output")).to_have_count(0)
-    menu(page, "Run", "Restart Kernel and Run All Cells…")
-    page.get_by_role("button", name="Confirm Kernel Restart").click()
-    # Cells out of sight are not in the page, so go to the last one.
-    page.locator(".jp-Notebook").press("Control+End")
+    run_all(page)
     done = page.get_by_text("Nothing to remove: this lesson used no container.")
     expect(done).to_be_visible(timeout=90_000)
-
-
-def menu(page, name, item):
-    page.locator(".lm-MenuBar-itemLabel", has_text=name).first.click()
-    page.locator(".lm-Menu-itemLabel", has_text=item).click()
 
 
 def test_the_server_listens_on_loopback_and_asks_for_its_token(lab):

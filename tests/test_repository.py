@@ -29,8 +29,9 @@ HOSTS = re.compile(
     r"|registry\.(?:npmjs|yarnpkg)|conda\.anaconda|proxy\.golang)\." + r"(?:org|com)\b",
     re.IGNORECASE,
 )
-# The tests' bare machine has a student, and lesson 01 looks into a container's /root.
-HOME = re.compile(r"(?:/home|/Users)/(?!student\b)\w+|/root[/](?!\.cache/pip\b)")
+# The tests' bare machine has a student, Binder's image has jovyan, and lesson 01 looks
+# into a container's /root.
+HOME = re.compile(r"(?:/home|/Users)/(?!(?:student|jovyan)\b)\w+|/root[/](?!\.cache/pip\b)")
 REFERENCE = re.compile(r"^\[[^]]+\]: (?!https?://|#|mailto:)([^#\s]+)", re.MULTILINE)
 CODE = re.compile(r"^(`{3,}).*?^\1|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""The public repository's workflow: valid, without findings, and run by act."""
+"""The workflows, ours and the one for students: valid, without findings, and run by act."""
 
 import json
 import os
@@ -15,6 +15,8 @@ from course import ROOT
 
 BIN = Path(sys.executable).parent
 WORKFLOW = ROOT / ".github/workflows/ci.yml"
+FEEDBACK = ROOT / "grading/feedback.yml"
+EACH = pytest.mark.parametrize("workflow", [WORKFLOW, FEEDBACK], ids=lambda path: path.stem)
 
 # Takes setup-python's place, which act would have to fetch: it checks its input, and
 # puts a `python3` on PATH that says which one it is.
@@ -63,12 +65,13 @@ def actions():
     return {step["uses"] for job in jobs for step in job["steps"] if "uses" in step}
 
 
-def test_the_workflow_is_valid_and_could_be_invalid(tmp_path):
-    command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", WORKFLOW]
+@EACH
+def test_the_workflow_is_valid_and_could_be_invalid(tmp_path, workflow):
+    command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     worse = tmp_path / "ci.yml"
-    worse.write_text(WORKFLOW.read_text().replace("runs-on:", "run-on:"))
+    worse.write_text(workflow.read_text().replace("runs-on:", "run-on:"))
     assert subprocess.run([*command[:-1], worse], capture_output=True).returncode == 1
 
 
@@ -78,15 +81,17 @@ def zizmor(path):
     return json.loads(done.stdout)
 
 
-def test_zizmor_has_no_finding_and_would_have_one(tmp_path):
-    assert zizmor(WORKFLOW) == []
-    worse = WORKFLOW.read_text().replace("persist-credentials: false", "fetch-depth: 1")
+@EACH
+def test_zizmor_has_no_finding_and_would_have_one(tmp_path, workflow):
+    assert zizmor(workflow) == []
+    worse = workflow.read_text().replace("persist-credentials: false", "fetch-depth: 1")
     (tmp_path / "ci.yml").write_text(worse)
     assert {finding["ident"] for finding in zizmor(tmp_path / "ci.yml")} == {"artipacked"}
 
 
-def test_every_action_is_pinned_to_a_commit_with_its_version():
-    lines = [line for line in WORKFLOW.read_text().splitlines() if "uses:" in line]
+@EACH
+def test_every_action_is_pinned_to_a_commit_with_its_version(workflow):
+    lines = [line for line in workflow.read_text().splitlines() if "uses:" in line]
     pinned = re.compile(r".*uses: [\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
     assert lines
     assert [line for line in lines if not pinned.fullmatch(line)] == []
@@ -161,3 +166,30 @@ def test_act_a_failing_test_is_red_and_its_reports_are_kept(repository):
     assert done.returncode != 0
     assert not any(line.startswith("make run") for line in noted)
     assert {"upload reports-3.11", "upload reports-3.13"} <= set(noted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("folder", "points"), [("labs", " 0 of 20"), ("solutions", "20 of 20")])
+def test_act_gives_students_feedback_on_a_push(tmp_path, folder, points):
+    course = tmp_path / "course"
+    unwanted = shutil.ignore_patterns(".git", ".venv", "workspace", "reports", "__pycache__")
+    shutil.copytree(ROOT, course, ignore=unwanted)
+    git(course)
+    subprocess.run(["git", "tag", "v0.1.0"], cwd=course, check=True)
+    student = tmp_path / "student"
+    (student / ".github/workflows").mkdir(parents=True)
+    (student / "labs").mkdir()
+    shutil.copy(ROOT / folder / "02_recommendation_api.ipynb", student / "labs")
+    text = FEEDBACK.read_text().replace("https://github.com/OWNER/mlops-cell-by-cell", str(course))
+    (student / ".github/workflows/feedback.yml").write_text(text)
+    git(student)
+    command = [BIN / "act", "push", "-P", "ubuntu-latest=-self-hosted"]
+    env = os.environ | {"HOME": str(tmp_path), "UV_CACHE_DIR": uv_cache()}
+    done = subprocess.run(command, cwd=student, env=env, capture_output=True, text=True)
+    assert (done.returncode == 0) == (folder == "solutions"), done.stdout[-3000:]
+    assert f"total  {points}" in done.stdout
+
+
+def uv_cache():
+    """Where uv keeps what it has downloaded, so that another home needs no second copy."""
+    return subprocess.check_output([BIN / "uv", "cache", "dir"], text=True).strip()

@@ -1,0 +1,387 @@
+"""Hints and checks of the lab 05_news_feed.
+
+Made by `course build` from source/labs/05_news_feed.md: edit that instead.
+"""
+
+import hashlib
+import io
+import json
+import math
+import tarfile
+from typing import Any
+
+import yaml
+from docker.models.containers import Container
+
+from course.checks import NotAttempted, Target, check
+from course.images import PROMETHEUS
+
+SHOWN = [{"id": f"i{n}", "time": float(n)} for n in range(10)]
+
+
+def counted(target: Target, clicks: list[dict], now: float = 20.0, wait: float = 6.0) -> list:
+    """What the student's click_rate returns for ten impressions, one in each hour."""
+    got = target.call("click_rate", SHOWN, clicks, now, wait)
+    assert isinstance(got, list) and len(got) == 2, f"It returned {got!r}: not a list of two."
+    return got
+
+
+@check("ex1", points=1, kind="call")
+def clicks_are_counted(target: Target) -> None:
+    """Impressions and their clicks are counted."""
+    clicks = [{"id": "i1", "time": 2.0}, {"id": "i4", "time": 9.5}]
+    got = counted(target, clicks)
+    assert got == [10, 2], f"Ten old impressions, two clicked in time: expected [10, 2], not {got}."
+
+
+@check("ex1", points=1, kind="call")
+def young_impressions_do_not_count(target: Target) -> None:
+    """An impression that is too young counts neither way."""
+    clicks = [{"id": "i1", "time": 2.0}, {"id": "i8", "time": 8.5}]
+    got = counted(target, clicks, now=12.0)
+    assert got == [7, 1], (
+        "At hour 12 with a wait of 6, the impressions of hours 0 to 6 are old enough; one of them "
+        f"was clicked, and so was the one of hour 8. Expected [7, 1], not {got}."
+    )
+
+
+@check("ex1", points=1, kind="call")
+def late_clicks_do_not_count(target: Target) -> None:
+    """A click that comes after the wait does not count, one just in time does."""
+    clicks = [{"id": "i0", "time": 6.0}, {"id": "i1", "time": 7.1}]
+    got = counted(target, clicks)
+    assert got == [10, 1], f"Clicks after 6.0 and 6.1 hours, a wait of 6: not {got}."
+
+
+@check("ex1", points=1, kind="call")
+def stray_clicks_do_not_count(target: Target) -> None:
+    """A click that comes twice counts once, one without an impression never."""
+    twice = [{"id": "i2", "time": 3.0}, {"id": "i2", "time": 3.5}, {"id": "lost", "time": 4.0}]
+    got = counted(target, twice)
+    assert got == [10, 1], f"One click sent twice, one of an unknown id: [10, 1], not {got}."
+
+
+def index(target: Target, expected: list[int], actual: list[int], floor: float) -> float:
+    """What the student's psi returns, if it is a finite number."""
+    got = target.call("psi", expected, actual, floor)
+    finite = isinstance(got, int | float) and math.isfinite(got)
+    assert finite, f"psi({expected}, {actual}, {floor}) returned {got!r}, not a finite number."
+    return got
+
+
+def right_index(expected: list[int], actual: list[int], floor: float) -> float:
+    """The index by its formula."""
+    e = [max(count / sum(expected), floor) for count in expected]
+    a = [max(count / sum(actual), floor) for count in actual]
+    return sum((y - x) * math.log(y / x) for x, y in zip(e, a, strict=True))
+
+
+@check("ex2", points=1, kind="call")
+def the_index_is_that_of_the_formula(target: Target) -> None:
+    """The index is that of the formula, with the natural logarithm."""
+    given = ([300, 250, 450], [200, 300, 500], 1e-4)
+    got = index(target, *given)
+    assert abs(got - right_index(*given)) < 1e-9, f"psi{given} is not {got}."
+
+
+@check("ex2", points=1, kind="call")
+def only_shares_matter(target: Target) -> None:
+    """Ten times the rows with the same shares give an index of 0."""
+    got = index(target, [30, 25, 45], [300, 250, 450], 1e-4)
+    assert abs(got) < 1e-9, f"The same shares with other totals gave {got}, expected 0."
+
+
+@check("ex2", points=1, kind="call")
+def empty_bins_are_finite(target: Target) -> None:
+    """A bin that is empty on one side, or on both, is taken as the floor."""
+    for given in (([50, 50, 0], [40, 40, 20], 1e-3), ([50, 50, 0], [100, 0, 0], 1e-3)):
+        got = index(target, *given)
+        assert abs(got - right_index(*given)) < 1e-9, f"psi{given} is not {got}."
+
+
+QUIET = {
+    "missing": 0.0,
+    "psi_category": 0.004,
+    "psi_score": 0.006,
+    "clicks": 420,
+    "expected_clicks": 410.0,
+    "sd": 19.0,
+}
+EVERYTHING = {"missing": 0.4, "psi_category": 0.5, "psi_score": 0.6, "clicks": 100}
+
+
+def diagnosed(target: Target, expected: list[str], **changed: Any) -> None:
+    """Make sure of the diagnosis of a quiet day with some changes."""
+    got = target.call("diagnose", QUIET | changed)
+    shown = json.dumps(changed) if changed else "nothing unusual"
+    assert got == expected, f"A day with {shown} should give {expected}, but gave {got!r}."
+
+
+@check("ex3", points=1, kind="call")
+def quiet_days_are_quiet(target: Target) -> None:
+    """A quiet day has nothing wrong, not even at the limits."""
+    diagnosed(target, [])
+    diagnosed(target, [], missing=0.02, psi_category=0.1, psi_score=0.1)
+    diagnosed(target, [], clicks=410 + 66)
+
+
+@check("ex3", points=1, kind="call")
+def each_drift_has_its_name(target: Target) -> None:
+    """Drift of the data and of the predictions are told apart."""
+    diagnosed(target, ["data drift"], psi_category=0.2)
+    diagnosed(target, ["prediction drift"], psi_score=0.2)
+    diagnosed(target, ["data drift", "prediction drift"], psi_category=0.2, psi_score=0.2)
+
+
+@check("ex3", points=1, kind="call")
+def clicks_tell_of_concept_drift(target: Target) -> None:
+    """Too many clicks or too few mean concept drift; missing truth means nothing yet."""
+    diagnosed(target, ["concept drift"], clicks=410 - 68)
+    diagnosed(target, ["concept drift"], clicks=410 + 68)
+    diagnosed(target, [], clicks=None)
+
+
+@check("ex3", points=1, kind="call")
+def broken_data_come_first(target: Target) -> None:
+    """Where data are broken, that is the only diagnosis."""
+    diagnosed(target, ["data quality"], **EVERYTHING)
+
+
+def rules(target: Target) -> dict[str, dict]:
+    """The alert rules of alerts.yml by their names."""
+    try:
+        groups = yaml.safe_load(target.read("alerts.yml"))["groups"]
+        found = {rule["alert"]: rule for group in groups for rule in group["rules"] or []}
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise AssertionError(f"alerts.yml has not the form of a rule file: {error}") from None
+    if not found:
+        raise NotAttempted("alerts.yml has no rules yet.")
+    return found
+
+
+def firing(target: Target, history: str, expected: dict[str, list[str]]) -> None:
+    """Play a history in Prometheus; which alerts fire at which times.
+
+    Args:
+        target: the student's work.
+        history: the values of feed_psi, one an hour, in promtool's notation.
+        expected: for each time, the names of the alerts that fire.
+    """
+    alerts = rules(target)
+    asked = [
+        {
+            "eval_time": time,
+            "alertname": name,
+            "exp_alerts": [
+                {"exp_labels": alerts[name].get("labels", {}),
+                 "exp_annotations": alerts[name].get("annotations", {})}
+            ] if name in names and name in alerts else [],
+        }
+        for time, names in expected.items()
+        for name in ("FeedDrift", "FeedSilent")
+    ]  # fmt: skip
+    series = [{"series": "feed_psi", "values": history}] if history else []
+    test = {
+        "rule_files": ["alerts.yml"],
+        "evaluation_interval": "1h",
+        "tests": [{"interval": "1h", "input_series": series, "alert_rule_test": asked}],
+    }
+    for name in {name for names in expected.values() for name in names} - alerts.keys():
+        raise AssertionError(f"There is no rule {name}.")
+    status, said = promtool(target, target.read("alerts.yml"), yaml.safe_dump(test))
+    reason = [line.strip() for line in said.splitlines() if "exp:" in line or "got:" in line]
+    assert status == 0, (
+        f"With the hourly values {history or '(none)'}, Prometheus says otherwise: "
+        f"{' '.join(reason) or said[-300:]}"
+    )
+
+
+def promtool(target: Target, text: str, test: str) -> tuple[int, str]:
+    """Run `promtool test rules` in a container; its status and what it said."""
+    client = target.docker()
+    box: Container = client.containers.create(
+        PROMETHEUS,
+        ["test", "rules", "test.yml"],
+        entrypoint="/bin/promtool",
+        working_dir="/etc/prometheus",
+        labels={"mlops.course": "lab05"},
+        network_mode="none",
+    )
+    try:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            for name, content in (("alerts.yml", text), ("test.yml", test)):
+                info = tarfile.TarInfo(name)
+                info.size, info.mode = len(content.encode()), 0o644
+                tar.addfile(info, io.BytesIO(content.encode()))
+        box.put_archive("/etc/prometheus", packed.getvalue())
+        box.start()
+        status = box.wait()["StatusCode"]
+        return status, box.logs().decode(errors="replace")
+    finally:
+        box.remove(force=True, v=True)
+
+
+@check("ex4", points=1, kind="call")
+def the_budget_is_kept(target: Target) -> None:
+    """The threshold is the smallest value that keeps the budget."""
+    values = [0.02, 0.31, 0.05, 0.12, 0.05, 0.22, 0.01, 0.12]
+    for budget, wanted in ((0, 0.31), (1, 0.22), (2, 0.12), (4, 0.05), (8, 0.01)):
+        got = target.call("threshold", values, budget)
+        assert got == wanted, (
+            f"threshold({values}, {budget}) is {wanted}, not {got!r}: "
+            f"at most {budget} of the values may be above it."
+        )
+
+
+@check("ex4", points=1, kind="file")
+def the_rules_say_who_is_told_what(target: Target) -> None:
+    """Both rules have their severity and a summary."""
+    found = rules(target)
+    for name, severity in (("FeedDrift", "page"), ("FeedSilent", "ticket")):
+        assert name in found, f"There is no rule {name}."
+        labels = found[name].get("labels") or {}
+        assert labels.get("severity") == severity, f"{name} should have the severity {severity}."
+        summary = (found[name].get("annotations") or {}).get("summary")
+        assert summary, f"{name} needs an annotation summary."
+
+
+@check("ex4", points=1, kind="live")
+def drift_pages_after_six_hours(target: Target) -> None:
+    """In Prometheus, FeedDrift fires after six hours above 0.1 without a break."""
+    firing(target, "0.05x3 0.3x12", {"9h": [], "10h": ["FeedDrift"], "15h": ["FeedDrift"]})
+    firing(target, "0.3x4 0.02 0.3x4 0.02 0.3x4", {"4h": [], "8h": [], "14h": []})
+    firing(target, "0.09x20", {"19h": []})
+
+
+@check("ex4", points=1, kind="live")
+def silence_is_noticed(target: Target) -> None:
+    """In Prometheus, FeedSilent fires one hour after the metric has vanished."""
+    firing(target, "", {"0h": [], "2h": ["FeedSilent"]})
+    firing(target, "0.01x5 _x6", {"5h": [], "9h": ["FeedSilent"]})
+
+
+@check("ex5", points=1, kind="live")
+def the_data_are_those_of_version_1(target: Target) -> None:
+    """The data are those of version 1, and so is the hash beside them."""
+    data = target.read("versions/clicks.csv")
+    days = {line.split(",")[0] for line in data.splitlines()[1:]}
+    if "39" in days:
+        raise NotAttempted("clicks.csv still is version 2.")
+    assert days == {str(n) for n in range(1, 31)}, "clicks.csv is neither version 1 nor 2."
+    pointer = yaml.safe_load(target.read("versions/clicks.csv.dvc"))
+    digest = hashlib.md5(data.encode(), usedforsecurity=False).hexdigest()
+    assert pointer["outs"][0]["md5"] == digest, (
+        "clicks.csv is version 1, but clicks.csv.dvc names other data."
+    )
+
+
+@check("ex5", points=1, kind="live")
+def the_history_tells_it(target: Target) -> None:
+    """The newest commit on main says version 1, after two others that stay."""
+    log = target.read("versions/.git/logs/HEAD").splitlines()
+    made = [line for line in log if "\tcommit" in line]
+    if len(made) < 3:
+        raise NotAttempted("No commit has been added.")
+    head = target.read("versions/.git/HEAD").strip()
+    assert head == "ref: refs/heads/main", f"HEAD is {head}: not on the branch main."
+    tip = target.read("versions/.git/refs/heads/main").strip()
+    assert tip == made[-1].split()[1], "main does not end in your newest commit."
+    before = made[-1].split()[0]
+    assert before == target.read("versions/.git/refs/tags/v2").strip(), (
+        "The commit before the newest is not version 2: history was rewritten."
+    )
+    pointer = target.read("versions/clicks.csv.dvc")
+    assert "md5" in pointer, "clicks.csv.dvc is damaged."
+
+
+def decided(target: Target, given: tuple[int, ...], expected: str) -> None:
+    """Make sure of one decision."""
+    got = target.call("decide", *given)
+    assert got == expected, f"decide{given} should be {expected!r}, not {got!r}."
+
+
+@check("ex6", points=1, kind="call")
+def clear_cases_are_decided(target: Target) -> None:
+    """A clear difference is decided, to either side."""
+    decided(target, (400, 4000, 480, 4000, 4000), "B")
+    decided(target, (480, 4000, 400, 4000, 4000), "A")
+    decided(target, (100, 1000, 480, 4000, 1000), "undecided")
+
+
+@check("ex6", points=1, kind="call")
+def luck_is_not_taken_for_a_winner(target: Target) -> None:
+    """A difference that may be luck is undecided, and so is one without any clicks."""
+    decided(target, (400, 4000, 440, 4000, 4000), "undecided")
+    decided(target, (0, 4000, 0, 4000, 4000), "undecided")
+    decided(target, (4000, 4000, 4000, 4000, 4000), "undecided")
+
+
+@check("ex6", points=1, kind="call")
+def nothing_is_decided_early(target: Target) -> None:
+    """With too few readers on either side, nothing is decided."""
+    decided(target, (400, 4000, 480, 4000, 5000), "undecided")
+    decided(target, (400, 5000, 480, 4000, 5000), "undecided")
+    decided(target, (400, 4000, 480, 3999, 4000), "undecided")
+
+
+HINTS = {
+    "ex1": [
+        """\
+Two questions for each impression: is it old enough to be judged at all? And is there a click
+for it that came in time? A set counts each id once.""",
+        """\
+First make a dict from id to time of the impressions that are old enough. Then collect the ids of
+the clicks that are in it and came at most wait hours later. Return both lengths.""",
+    ],
+    "ex2": [
+        """\
+Counts become shares by their own total, each list by its own. Only then comes the floor,
+and only then the formula.""",
+        """\
+For each bin: e = the larger of floor and the expected count divided by the expected total; the
+same for a. Add (a - e) times the natural logarithm (np.log) of a / e. Return a plain float.""",
+    ],
+    "ex3": [
+        """\
+Begin with what makes everything else worthless, and return at once.
+"To either side" calls for an absolute value; None is neither 0 nor a number to compute with.""",
+        """\
+Missing first: return a list with that one name. Then an empty list, to which each rule appends
+its name, in the order of the table. Concept drift: only where clicks is not None, and the
+absolute difference from expected_clicks is larger than three and a half times sd.""",
+    ],
+    "ex4": [
+        """\
+threshold: try the values themselves, from the smallest one on. The rules: Prometheus has a
+keyword for "without a break for", and a function that is 1 where a metric is missing.""",
+        """\
+A rule has the keys alert, expr, for, labels and annotations. The keyword is `for`, with a
+duration such as 30m; the function is called absent. Each rule begins with "- alert:".""",
+    ],
+    "ex5": [
+        """\
+git knows clicks.csv.dvc of version 1, and can give out a single file of an older version
+without moving the branch. What does DVC do with the file that then lies there?""",
+        """\
+git checkout TAG -- FILE takes one file from a tag and stages it. `dvc checkout` then makes the
+data agree with it. At last, a commit.""",
+    ],
+    "ex6": [
+        """\
+Three ways to be undecided: too few readers, a z between the two limits, and a scatter of 0,
+by which one cannot divide.""",
+        """\
+First compare the smaller number of readers with what is needed. Then the pooled rate, then the
+square root below the fraction (return "undecided" where it is 0), then z and its two limits.""",
+    ],
+}
+
+STUBS = {
+    "alerts.yml": """\
+groups:
+  - name: feed
+    rules:
+      # TODO: your lines here
+""",
+}
