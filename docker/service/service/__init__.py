@@ -1,0 +1,1 @@
+"""The iris service: a model behind an HTTP API."""
