@@ -37,7 +37,7 @@ soak: setup  ## what is long: everything twice, repeated loops
 	@$(PY) -m pytest tests -m soak
 
 test-binder: setup  ## every lesson that fits there, in a pod like Binder's
-	@$(PY) -m pytest tests/binder -m binder
+	@$(PY) -m pytest tests/test_rootless.py tests/binder -m "engine or binder"
 
 lock: setup  ## resolve the dependencies anew into requirements.txt
 	@$(PY) .ci/lock

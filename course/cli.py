@@ -17,6 +17,7 @@ import typer
 from docker.errors import DockerException
 from rich.console import Console
 
+import rootless
 from course import ROOT, cleanup, consent, doctor, engine, images
 from course.errors import CourseError
 
@@ -82,6 +83,9 @@ def engine_status() -> None:
     """Show the engine that the lessons would use; 2 if there is none."""
     found = engine.find()
     out.print(f"Engine {found.version}, found by {found.found_by} ({found.host}).")
+    if found.host == rootless.HOST:
+        for note in rootless.status().notes:
+            out.print(note, style="yellow", markup=False)
 
 
 @engine_app.command("logs")

@@ -5,7 +5,7 @@ runs dockerd; slirp4netns, another ordinary process, is its network. A superviso
 in the background keeps the three together and offers dockerd as a unix socket.
 
     import rootless
-    rootless.up()      # returns at once; `docker` waits until the engine answers
+    rootless.up()      # `docker` now waits until the engine answers
     rootless.wait()    # until base images are loaded too
     rootless.down()
 

@@ -3,10 +3,12 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from course.errors import CourseError
 from rootless import state
@@ -45,7 +47,7 @@ def missing_packages() -> list[str]:
 def up() -> None:
     """Start the engine in the background, unless it runs.
 
-    Returns at once: what uses ``HOST`` waits until the engine answers.
+    Returns after a moment: what uses ``HOST`` then waits until the engine answers.
 
     Raises:
         CourseError: a package is missing; says which.
@@ -71,6 +73,8 @@ def up() -> None:
     )
     os.close(lock)
     state.publish(Status("booting", supervisor=supervisor.pid))
+    while supervisor.poll() is None and not _listens():
+        time.sleep(0.02)
 
 
 def wait(show: Callable[[Status], None] = lambda _: None) -> None:
@@ -116,3 +120,10 @@ def down() -> bool:
 def logs() -> str:
     """What the machine, dockerd and the network have said since the last start."""
     return state.LOG.read_text(errors="replace") if state.LOG.exists() else ""
+
+
+def _listens() -> bool:
+    with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+        probe.connect(str(state.SOCKET))
+        return True
+    return False

@@ -51,12 +51,12 @@ class Supervisor:
         """Start everything, and return when all has ended."""
         self._publish()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._stopping.set)
-        machine.make_disk()
         slirp = Slirp(self._log)
         engine = Engine(_free_port(), self._secret)
         ports = Ports(engine, slirp)
         relay = Relay(engine, ports)
         server = await relay.listen()
+        machine.make_disk()
         await slirp.listening()
         self._machine = Machine(self._memory_mb, [self._lock, slirp.lifeline])
         serving = asyncio.create_task(self._serve(engine, slirp, ports, relay))

@@ -121,7 +121,10 @@ def serve(fresh: Pod, name: str, publish: str) -> None:
 @pytest.mark.engine
 @pytest.mark.slow
 class TestInAPod:
-    """What a user does, in the order in which a pod lives."""
+    """What a user does, in the order in which a pod lives.
+
+    What lesson 01 does as well, and what takes longest, is only in `make test-binder`.
+    """
 
     def test_the_pod_has_no_rights(self, fresh: Pod):
         status = fresh.out("cat /proc/self/status")
@@ -143,11 +146,13 @@ class TestInAPod:
         # Free at once: what comes next may look.
         assert fresh.run("docker rm --force web && curl -s 127.0.0.1:8001").returncode == 7
 
+    @pytest.mark.binder
     def test_a_port_that_the_engine_chose_appears_too(self, fresh: Pod):
         fresh.out("docker run --detach --name web --publish 127.0.0.1::8000 app")
         address = fresh.out("docker port web 8000")
         assert fresh.out(f"curl -s --retry 50 --retry-all-errors --retry-delay 1 {address}")
 
+    @pytest.mark.binder
     def test_exec_logs_stats_and_standard_input(self, fresh: Pod):
         serve(fresh, "web", "--publish 127.0.0.1:8001:8000")
         assert fresh.out("docker exec web python -c 'print(6 * 7)'") == "42"
@@ -158,6 +163,7 @@ class TestInAPod:
         assert said == "42"
         assert fresh.run("docker run --rm python:3.13-slim sh -c 'exit 3'").returncode == 3
 
+    @pytest.mark.binder
     def test_networks_volumes_and_the_users_own_files(self, fresh: Pod):
         fresh.out("docker network create net && docker volume create vol")
         fresh.out("docker run --detach --name web --network net app")
@@ -168,6 +174,7 @@ class TestInAPod:
         assert "app.py" in fresh.out("docker run --rm -v $PWD/app:/mine:ro app ls /mine")
         fresh.out("docker rm --force web && docker network rm net && docker volume rm vol")
 
+    @pytest.mark.binder
     def test_push_to_a_registry_in_the_engine(self, fresh: Pod):
         fresh.out("docker run --detach --publish 127.0.0.1:5001:5000 registry:2")
         fresh.out("until curl -sf 127.0.0.1:5001/v2/; do sleep 0.2; done")
@@ -210,7 +217,7 @@ class TestInAPod:
         serve(fresh, "web", "--publish 127.0.0.1:8001:8000")
         eaten = fresh.run("docker run --rm -i app python -", stdin=HUNGRY)
         assert eaten.stdout.strip() != "killed 0"
-        notes = fresh.python("print(rootless.status())")
+        notes = fresh.out("cd $COURSE && course engine status")
         assert re.search(r"Out of memory: a container's process python was ended", notes)
         assert fresh.out("docker run --rm app echo alive") == "alive"
 
@@ -246,6 +253,7 @@ class TestInAPod:
         answers = [o.get("text", "") for cell in code for o in cell.outputs]
         assert any('"species"' in text for text in answers)
 
+    @pytest.mark.binder
     def test_stopped_and_started_it_has_kept_everything(self, fresh: Pod):
         fresh.out("docker run --rm -v kept:/data app sh -c 'echo kept > /data/note'")
         serve(fresh, "web", "--restart=always --publish 8001:8000")
@@ -265,6 +273,7 @@ class TestInAPod:
         fresh.out("until curl -sf 127.0.0.1:8001; do sleep 0.2; done")
         assert fresh.out("docker run --rm -v kept:/data app cat /data/note") == "new"
 
+    @pytest.mark.binder
     def test_killed_it_can_be_started_again(self, fresh: Pod):
         fresh.out("kill -9 $(pgrep -f rootless.superviso[r])")
         assert "ended from outside" in fresh.python("print(rootless.status())")
