@@ -12,7 +12,7 @@ PATH = Path("solutions/README.md")
 
 def guide(root: Path) -> str | None:
     """The text of the page; None in a checkout that has no text for it."""
-    source = root / "source/instructors.md"
+    source = root / "source/solutions/README.md"
     if not source.exists():
         return None
     labs = [master for master in masters(root) if master.checks()]

@@ -64,7 +64,7 @@ class Lab:
         self._target = Notebook(Path.cwd(), material["STUBS"])
         self._record = _record_path(Path.cwd().parent, name)
 
-    def check(self, exercise: str) -> Points:
+    def check(self, exercise: str = "") -> Points:
         """Judge ``exercise``: print a line for each point, and return the points."""
         self._require(exercise)
         outcomes = [judge(c, self._target) for c in self._checks if c.exercise == exercise]
@@ -74,12 +74,15 @@ class Lab:
         print(report(exercise, outcomes))
         return Points(sum(outcome.points for outcome in outcomes))
 
-    def hint(self, exercise: str) -> None:
+    def hint(self, exercise: str = "") -> None:
         """Print the next hint for ``exercise``; after the last one, that again."""
         self._require(exercise)
         hints = self._hints[exercise]
-        number = self._given[exercise] = min(self._given[exercise] + 1, len(hints))
+        given = self._given[exercise]
+        number = self._given[exercise] = min(given + 1, len(hints))
         print(f"Hint {number} of {len(hints)} for {exercise}\n\n{hints[number - 1]}")
+        if given == len(hints):
+            print("(This was the last one.)")
 
     def progress(self) -> None:
         """Print a table of the points of all exercises as they were last checked."""
@@ -88,9 +91,8 @@ class Lab:
     def _require(self, exercise: str) -> None:
         known = list(dict.fromkeys(check.exercise for check in self._checks))
         if exercise not in known:
-            raise CourseError(
-                f"This lab has no exercise {exercise}.", f"It has {', '.join(known)}."
-            )
+            problem = f"There is no exercise {exercise}." if exercise else "Which exercise?"
+            raise CourseError(problem, f"This lab has {', '.join(known)}.")
 
 
 class Notebook:

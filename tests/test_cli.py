@@ -89,7 +89,7 @@ def test_the_doctor_knows_the_ports_of_the_lessons():
         for cell in master.notebook().cells:
             if "parameters" in cell.metadata.get("tags", []):
                 used |= {int(line.split("=")[1].split("#")[0]) for line in cell.source.splitlines()}
-    assert used <= {port for ports in doctor.PORTS.values() for port in ports}
+    assert used == {port for ports in doctor.PORTS.values() for port in ports}
 
 
 def test_the_doctors_table_shows_every_finding():

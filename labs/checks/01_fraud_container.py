@@ -6,7 +6,11 @@ Made by `course build` from source/labs/01_fraud_container.md: edit that instead
 import hashlib
 import json
 import re
+import sys
+from bisect import bisect_left
+from contextlib import AbstractContextManager
 from fnmatch import fnmatch
+from posixpath import dirname
 from typing import Any
 
 import requests
@@ -79,9 +83,25 @@ def none_where_the_floor_is_out_of_reach(target: Target) -> None:
         f"With the scores 0.9, 0.8, 0.3 and the labels 0, 1, 0 no threshold has a precision "
         f"of 0.75. Your function returned {threshold!r}."
     )
+    (scores, labels), floor, _ = CASES[0]
+    assert target.call("choose_threshold", scores, labels, floor) is not None, (
+        "Your function returns None where a threshold does reach the floor, too."
+    )
 
 
-FLASK = ["python", "-m", "flask", "--app", "service/app.py", "run", "--port", "{port}"]
+JSON = "application/json"
+# The service gets a version and a threshold that nobody can have written into the code.
+VERSION = "7.3"
+THRESHOLD = 0.64
+START = f"""
+import sys
+sys.path.insert(0, "service")
+import model
+given = model.load()
+model.load = lambda: dict(given, version="{VERSION}", threshold={THRESHOLD})
+from flask.cli import cli
+cli.main(["--app", "service/app.py", "run", "--port", "{{port}}"])
+"""
 HARMLESS = {
     "amount": 24.9,
     "hour": 13,
@@ -89,23 +109,14 @@ HARMLESS = {
     "category": "grocery",
     "seconds_since_last": 30_000,
 }
-# The first is as good as certain, the second just above the threshold of 1.0.
-SUSPICIOUS = [
-    {
-        "amount": 820.0,
-        "hour": 3,
-        "distance_km": 240,
-        "category": "electronics",
-        "seconds_since_last": 240,
-    },
-    {
-        "amount": 120.0,
-        "hour": 14,
-        "distance_km": 45.0,
-        "category": "online",
-        "seconds_since_last": 3_600,
-    },
-]
+# The score of this one rises with its amount, slowly enough to meet each threshold.
+DOUBTFUL = {"hour": 14, "distance_km": 45.0, "category": "online", "seconds_since_last": 3_600}
+
+
+def service(target: Target) -> AbstractContextManager[Client]:
+    """The student's service, with the version and the threshold above."""
+    target.read("service/app.py")
+    return target.serve(["python", "-c", START], ready="/")
 
 
 def answer(client: Client, transaction: Any) -> dict:
@@ -126,11 +137,10 @@ def as_object(got: requests.Response, shown: str) -> dict:
     return value
 
 
-def refused(client: Client, naming: str = "", **request: Any) -> None:
-    """Make sure that POST /predict refuses a request in a helpful way."""
-    got = client.request("POST", "/predict", **request)
-    sent = json.dumps(request["json"]) if "json" in request else request.get("data", "no body")
-    shown = f"POST /predict with {sent} gave status {got.status_code}"
+def refused(client: Client, body: str, naming: str = "", kind: str = JSON) -> None:
+    """Make sure that POST /predict refuses a body in a helpful way."""
+    got = client.request("POST", "/predict", data=body, headers={"Content-Type": kind})
+    shown = f"POST /predict with {body or 'no body'} gave status {got.status_code}"
     assert 400 <= got.status_code < 500, f"{shown}, expected one from 400 to 499."
     error = str(as_object(got, shown).get("error", ""))
     assert error, f'{shown} without a text under "error".'
@@ -139,54 +149,64 @@ def refused(client: Client, naming: str = "", **request: Any) -> None:
 
 @check("ex2", points=1, kind="http")
 def health_tells_the_version(target: Target) -> None:
-    """GET /health says that the service works, and its version."""
-    version = json.loads(target.read("service/model.json"))["version"]
-    with target.serve(FLASK, ready="/") as client:
+    """GET /health says that the service works, and the version of its model."""
+    with service(target) as client:
         got = client.request("GET", "/health")
         shown = f"GET /health gave status {got.status_code}"
         assert got.status_code == 200, f"{shown}, expected 200."
-        expected = {"status": "ok", "version": version}
-        assert as_object(got, shown) == expected, f"{shown} and {got.text.strip()}: not {expected}."
+        expected = {"status": "ok", "version": VERSION}
+        assert as_object(got, shown) == expected, (
+            f"With a model of version {VERSION}, {shown} and {got.text.strip()}: not {expected}."
+        )
 
 
 @check("ex2", points=1, kind="http")
 def alarm_from_the_threshold_on(target: Target) -> None:
     """POST /predict answers with score, version, and an alarm from the threshold on."""
-    model = json.loads(target.read("service/model.json"))
-    with target.serve(FLASK, ready="/") as client:
-        scores = []
-        for transaction in [HARMLESS, *SUSPICIOUS]:
+    with service(target) as client:
+
+        def score(transaction: dict) -> float:
             got = answer(client, transaction)
             assert {"score", "alarm", "version"} <= got.keys(), f"Fields are missing in {got}."
             assert 0 <= got["score"] <= 1, f"The score {got['score']} is not from 0 to 1."
-            alarm = got["score"] >= model["threshold"]
+            alarm = got["score"] >= THRESHOLD
             assert got["alarm"] is alarm, (
-                f"The score is {got['score']}, the threshold {model['threshold']}: "
+                f"The score is {got['score']}, the threshold of the model is {THRESHOLD}: "
                 f"the alarm should be {json.dumps(alarm)}, but is {json.dumps(got['alarm'])}."
             )
-            assert got["version"] == model["version"], f"The version {got['version']} is wrong."
-            scores.append(got["score"])
-    assert scores[0] < min(scores[1:]), f"The harmless transaction scores {scores[0]}."
+            assert got["version"] == VERSION, (
+                f"With a model of version {VERSION}, the version is {got['version']}."
+            )
+            return got["score"]
+
+        # The search meets the lowest amount that scores as much as the threshold, and its
+        # neighbor below, which just does not.
+        amounts = range(1, 5_000)
+        bisect_left(amounts, THRESHOLD, key=lambda amount: score(DOUBTFUL | {"amount": amount}))
+        harmless, highest = score(HARMLESS), score(DOUBTFUL | {"amount": amounts[-1]})
+        assert harmless < highest, f"The harmless transaction scores {harmless}."
 
 
 @check("ex2", points=1, kind="http")
 def missing_and_mistyped_fields_are_refused(target: Target) -> None:
-    """A field that is missing, or is no number, is refused by its name."""
-    with target.serve(FLASK, ready="/") as client:
+    """A field that is missing, or of another type, is refused by its name."""
+    with service(target) as client:
         for name in HARMLESS:
             rest = {key: value for key, value in HARMLESS.items() if key != name}
-            refused(client, naming=name, json=rest)
-        for value in ["12", True, None]:
-            refused(client, naming="amount", json=HARMLESS | {"amount": value})
+            refused(client, json.dumps(rest), naming=name)
+        for name, values in {"amount": ["12", True, None], "category": [7, [], {}]}.items():
+            for value in values:
+                refused(client, json.dumps(HARMLESS | {name: value}), naming=name)
 
 
 @check("ex2", points=1, kind="http")
 def impossible_values_are_refused(target: Target) -> None:
     """A value out of its range is refused by its name, and one at its end is not."""
     impossible = {"hour": 24, "amount": -5, "distance_km": -1, "category": "gambling"}
-    with target.serve(FLASK, ready="/") as client:
+    with service(target) as client:
         for name, value in impossible.items():
-            refused(client, naming=name, json=HARMLESS | {name: value})
+            refused(client, json.dumps(HARMLESS | {name: value}), naming=name)
+        refused(client, json.dumps(HARMLESS | {"amount": float("nan")}))  # Flask lets it pass
         for hour in (0, 23):
             answer(client, HARMLESS | {"hour": hour})
 
@@ -194,11 +214,10 @@ def impossible_values_are_refused(target: Target) -> None:
 @check("ex2", points=1, kind="http")
 def anything_else_is_refused(target: Target) -> None:
     """What is no JSON object is refused, in JSON."""
-    with target.serve(FLASK, ready="/") as client:
-        for value in ([HARMLESS], "hello", None):
-            refused(client, json=value)
-        refused(client, data="amount=12", headers={"Content-Type": "application/json"})
-        refused(client, data="amount=12")
+    with service(target) as client:
+        for body in (json.dumps([HARMLESS]), '"hello"', "null", "", "amount=12"):
+            refused(client, body)
+        refused(client, "amount=12", kind="text/plain")
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
@@ -214,27 +233,37 @@ def last(found: list[tuple[str, str]], name: str) -> str:
     return next((rest for word, rest in reversed(found) if word == name), "")
 
 
-def brings_code(word: str, rest: str) -> bool:
-    """Whether an instruction copies app.py into the image."""
-    if word not in ("COPY", "ADD"):
-        return False
+def copied(word: str, rest: str) -> list[str]:
+    """What an instruction copies into the image from the folder of the build."""
+    if word not in ("COPY", "ADD") or "--from=" in rest:
+        return []
     rest = rest.translate(str.maketrans('[]",', "    "))
-    sources = [part for part in rest.split() if not part.startswith("--")][:-1]
-    names = [source.removeprefix("./") for source in sources]
-    return any(name in ("", ".") or fnmatch("app.py", name) for name in names)
+    *sources, _ = [part for part in rest.split() if not part.startswith("--")] or [""]
+    assert sources, f"`{word} {rest}` does not say where to: a COPY ends with its destination."
+    return [source.removeprefix("./").strip("/") for source in sources]
+
+
+def brings(sources: list[str], name: str) -> bool:
+    """Whether a file is among what is copied: by its name, a pattern, or all the folder."""
+    return any(source in ("", ".") or fnmatch(name, source) for source in sources)
 
 
 @check("ex3", points=1, kind="file")
 def requirements_come_before_the_code(target: Target) -> None:
-    """The requirements are installed before the code is copied."""
+    """The requirements are installed before the code is copied, all of it."""
     found = instructions(target.read("service/Dockerfile"))
     installs = [n for n, (word, rest) in enumerate(found) if word == "RUN" and "pip" in rest]
-    copies = [n for n, (word, rest) in enumerate(found) if brings_code(word, rest)]
+    sources = [copied(word, rest) for word, rest in found]
+    copies = [n for n, those in enumerate(sources) if brings(those, "app.py")]
     assert installs, "No RUN installs the requirements with pip."
     assert copies, "No COPY brings app.py into the image."
     assert installs[0] < copies[0], (
         f"`{' '.join(found[copies[0]])}` comes before pip: each change of code installs anew."
     )
+    for name in ("model.py", "rules.py", "model.json"):
+        assert any(brings(those, name) for those in sources), (
+            f"No COPY brings {name} into the image, and app.py does not start without it."
+        )
 
 
 @check("ex3", points=1, kind="file")
@@ -249,13 +278,23 @@ def runs_as_a_numbered_user(target: Target) -> None:
 
 @check("ex3", points=1, kind="file")
 def health_is_watched(target: Target) -> None:
-    """A health check asks /health with what the image has."""
+    """A health check asks /health on port 8000 with what the image has."""
     health = last(instructions(target.read("service/Dockerfile")), "HEALTHCHECK")
     assert health, "There is no HEALTHCHECK."
+    assert re.match(r"(--\S+\s+)*CMD\b", health), (
+        f"HEALTHCHECK {health}: the word CMD is missing before what is to be run."
+    )
     assert "/health" in health, "The HEALTHCHECK does not ask /health."
     assert not re.search(r"\b(curl|wget)\b", health), (
         "The slim image has neither curl nor wget: this check would always fail. Let Python ask."
     )
+    assert re.search(r"\b8000\b", health), "The HEALTHCHECK does not ask port 8000."
+    for module, name in re.findall(r"(?:\bfrom\s+([\w.]+)\s+)?\bimport\s+([\w.]+)", health):
+        package = (module or name).partition(".")[0]
+        assert package in sys.stdlib_module_names, (
+            f"The HEALTHCHECK imports {package}, which Python does not bring along: "
+            "it would always fail. The standard library can ask, too."
+        )
 
 
 @check("ex3", points=1, kind="file")
@@ -298,7 +337,10 @@ def image(target: Target, tag: str) -> Image:
     try:
         return target.docker().images.get(f"course-fraud:{tag}")
     except NotFound:
-        raise NotAttempted(f"There is no image course-fraud:{tag} yet.") from None
+        raise NotAttempted(
+            f"There is no image course-fraud:{tag} (not built, or removed by `course check`). "
+            "Run the cells of exercise 4."
+        ) from None
 
 
 def container(target: Target, name: str) -> Container:
@@ -307,6 +349,7 @@ def container(target: Target, name: str) -> Container:
     try:
         found = target.docker().containers.get(name)
     except NotFound:
+        assert name == "course-fraud", f"{name} is not running. The roll-back must leave it alone."
         raise NotAttempted(f"There is no container {name} yet.") from None
     said = found.logs(tail=5).decode(errors="replace")
     assert found.status == "running", f"{name} has {found.status}. Its log ends:\n{said}"
@@ -351,7 +394,10 @@ def both_answer_side_by_side(target: Target) -> None:
     """Production answers, and version 1.1 answers beside it."""
     version(container(target, "course-fraud"))
     beside = version(container(target, "course-fraud-next"))
-    assert beside == "1.1", f"course-fraud-next says that it is version {beside}, not 1.1."
+    assert beside == "1.1", (
+        f"course-fraud-next says that it is version {beside}, not 1.1. "
+        "Does /health take the version from MODEL?"
+    )
 
 
 @check("ex4", points=1, kind="live")
@@ -371,6 +417,9 @@ def production_is_back_on_1_0(target: Target) -> None:
     assert told == "1.0", f"course-fraud says that it is version {told}."
 
 
+# Commands and signs that write what they read, and what they may write to.
+KEEPS = re.compile(r"(?<![\w.-])(?:cp|mv|tee|dd|(?<!pip )install)\s|>")
+HARMLESS_OUTPUT = re.compile(r"(?:\d|&)?>>?\s*(?:/dev/(?:null|stdout|stderr)|&\d)")
 KEY_DIGEST = "68c8e74b4b8dd34a467b953198f78518ac64095b63cb23f3db3a1784d126e5c7"
 
 
@@ -379,6 +428,7 @@ def key_is_found(target: Target) -> None:
     """The key that is hidden in the image has been found."""
     key = target.call("leaked_key")
     assert isinstance(key, str), f"leaked_key returned {key!r}, which is no text."
+    assert not key.startswith("API_KEY="), "Without `API_KEY=`: the key alone."
     digest = hashlib.sha256(key.encode()).hexdigest()
     assert digest == KEY_DIGEST, (
         f"{key!r} is not it. The key begins with fk- and stood in the file that was deleted."
@@ -394,10 +444,26 @@ def key_is_never_in_a_layer(target: Target) -> None:
         assert not copied, f"`{word} {rest}` makes a layer of what it copies, for good."
         noted = word in ("ARG", "ENV") and "KEY" in rest.upper()
         assert not noted, f"`{word} {rest}` stays readable in the image's description."
-    mounts = [rest for word, rest in found if word == "RUN" and "type=secret" in rest]
+    with_secret = re.compile(r"--mount=\S*type=secret")
+    mounts = [rest for word, rest in found if word == "RUN" and with_secret.search(rest)]
     assert mounts, "No RUN has a mount of the type secret."
-    assert "id=settings" in mounts[0], "The mounted secret is not the one called settings."
-    assert "grep" in mounts[0], "The RUN with the mount does not read the file with grep."
+    for rest in mounts:
+        kept = KEEPS.search(HARMLESS_OUTPUT.sub("", rest))
+        assert not kept, (
+            "The step copies the secret into a file of the image: that file is in a layer. "
+            f"It is `{kept[0].strip()}` that writes."
+        )
+    mount, command = re.search(r"--mount=(\S*type=secret\S*)(.*)", mounts[0]).groups()
+    options = dict(option.partition("=")[::2] for option in mount.split(","))
+    assert options.get("id") == "settings", "The mounted secret is not the one called settings."
+    assert "grep" in command, "The RUN with the mount does not read the file with grep."
+    named = next((options[key] for key in ("target", "dst", "destination") if key in options), "")
+    assert dirname(named or "/run/secrets/settings") in command, (
+        f"With target={named} the secret lies there, but grep reads something else."
+        if named
+        else "grep reads a file that is not there: "
+        "without target= the secret lies in /run/secrets/settings."
+    )
 
 
 HINTS = {
@@ -424,10 +490,11 @@ Else model.score(transaction, MODEL) gives the score, and MODEL["threshold"] dec
     "ex3": [
         """\
 Section 3 of lesson 01 mends a Dockerfile in just these respects; look at its last version.
+(Your service has more files than that one.)
 In .dockerignore, a line is a file's name or a pattern: * stands for any characters.""",
         """\
-The order: WORKDIR, COPY of requirements.txt alone, RUN pip install, COPY of the service's
-Python files and of model.json, USER with a number such as 10001, HEALTHCHECK, CMD.
+What changes least comes first: requirements.txt is copied alone and installed, then come the
+Python files and model.json. A user needs no name and no account: any number above 0 will do.
 The health check can be Python: urlopen from urllib.request raises an error, and so ends with a
 status that is not 0, unless the answer is good. CMD is a list of words in double quotes.
 .dockerignore needs one line for .env (the dot counts) and one for all that ends in .csv.""",

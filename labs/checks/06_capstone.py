@@ -1,0 +1,452 @@
+"""Hints and checks of the lab 06_capstone.
+
+Made by `course build` from source/labs/06_capstone.md: edit that instead.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from contextlib import suppress
+from typing import Any
+
+import requests
+import yaml
+from docker.errors import NotFound
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from course.checks import Target, check
+
+HALF = [0.5, 0.5]
+LABEL = {"mlops.course": "lab06"}
+PROMETHEUS = "prom/prometheus:v3.5.0"
+FOLDER = "/etc/prometheus"
+
+
+def psi_is(target: Target, expected: list[float], counts: list[int], right: float) -> None:
+    """Make sure that the student's PSI has the right value."""
+    told = target.call("psi", expected, counts)
+    asked = f"psi({expected}, {counts})"
+    number = isinstance(told, int | float) and not isinstance(told, bool)
+    assert number, f"{asked} returned {told!r}, not a number."
+    assert abs(told - right) < 1e-6, f"{asked} returned {told:.6f}. It should be {right:.6f}."
+
+
+@check("ex1", points=1, kind="call")
+def psi_has_known_values(target: Target) -> None:
+    """PSI is 0 for equal shares, and right where shares differ."""
+    psi_is(target, [0.25, 0.25, 0.25, 0.25], [30, 30, 30, 30], 0.0)
+    psi_is(target, HALF, [20, 80], 0.415888)
+    psi_is(target, [0.1, 0.2, 0.7], [30, 30, 40], 0.428154)
+
+
+@check("ex1", points=1, kind="call")
+def empty_bins_stay_finite(target: Target) -> None:
+    """Empty bins count as a share of 0.001, expected or actual."""
+    psi_is(target, HALF, [100, 0], 3.447663)
+    psi_is(target, [0.5, 0.5, 0.0], [40, 40, 20], 1.098994)
+
+
+@check("ex1", points=1, kind="call")
+def alarm_needs_size_and_rows(target: Target) -> None:
+    """The alarm wants a PSI above 0.25 and at least 150 values."""
+    cases = [([200, 800], True), ([480, 520], False), ([20, 80], False), ([30, 120], True)]
+    for counts, expected in cases:
+        told = target.call("drift_alarm", HALF, counts)
+        assert told is expected, (
+            f"drift_alarm({HALF}, {counts}) returned {told!r}: {sum(counts)} values, "
+            f"expected {expected}."
+        )
+
+
+def rules(target: Target) -> dict[str, dict]:
+    """The student's alerts by name."""
+    text = target.read("rules.yml")
+    try:
+        groups = yaml.safe_load(text)["groups"]
+        found = {rule["alert"]: rule for group in groups for rule in group["rules"]}
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise AssertionError(f"rules.yml is not a file of alert rules: {error}") from None
+    for name in ("InputDrift", "ModelUnreliable"):
+        assert name in found, f"There is no alert {name} in rules.yml."
+    return found
+
+
+def packed(files: dict[str, str]) -> bytes:
+    """Files as a tar archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text.encode()), 0o644
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+def promtool(target: Target, test: dict) -> str:
+    """What promtool says against the rules; empty if it is content."""
+    files = {"rules.yml": target.read("rules.yml"), "test.yml": json.dumps(test)}
+    options = {"entrypoint": "/bin/promtool", "labels": LABEL, "name": "course-fraud-promtool"}
+    options["working_dir"] = FOLDER
+    client = target.docker()
+    with suppress(NotFound):
+        client.containers.get(options["name"]).remove(force=True)
+    container = client.containers.create(PROMETHEUS, "test rules test.yml", **options)
+    try:
+        container.put_archive(FOLDER, packed(files))
+        container.start()
+        status = container.wait(timeout=30)["StatusCode"]
+        return container.logs().decode(errors="replace") if status else ""
+    finally:
+        container.remove(force=True, v=True)
+
+
+def alert_is(
+    target: Target, alert: str, fires: bool, psi: float, rows: int, precision: float, verdicts: int
+) -> None:
+    """Make sure that an alert fires, or does not, ten minutes into a steady state."""
+    rules(target)
+    series = {
+        'feature:psi{feature="amount"}': psi,
+        'feature:rows{feature="amount"}': rows,
+        'feature:psi{feature="pause"}': 0.02,
+        'feature:rows{feature="pause"}': 400,
+        'version:precision{model_version="7"}': precision,
+        'version:verdicts{model_version="7"}': verdicts,
+    }
+    inputs = [{"series": name, "values": f"{value}+0x15"} for name, value in series.items()]
+    asked = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})'
+    expected = [{"labels": "{}", "value": 1}] if fires else []
+    cases = [{"expr": asked, "eval_time": "10m", "exp_samples": expected}]
+    test = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": inputs, "promql_expr_test": cases}],
+    }
+    said = promtool(target, test)
+    detail = said.strip() if "got:" not in said else ""
+    assert not said, (
+        f"For ten minutes the PSI of amount is {psi} on {rows} rows, the precision of version 7 "
+        f"is {precision} on {verdicts} verdicts. {alert} should "
+        f"{'fire' if fires else 'be silent'}, and is not so. {detail[:300]}"
+    )
+
+
+@check("ex2", points=1, kind="file")
+def labels_say_what_to_do(target: Target) -> None:
+    """Both alerts wait three minutes and carry the right action."""
+    found = rules(target)
+    for name, action in {"InputDrift": "retrain", "ModelUnreliable": "rollback"}.items():
+        labels = found[name].get("labels") or {}
+        assert labels.get("action") == action, (
+            f"{name} has the labels {labels}. Its action should be {action}."
+        )
+        waits = str(found[name].get("for", "nothing"))
+        assert waits in ("3m", "180s"), f"{name} waits for {waits}, not for 3m."
+
+
+@check("ex2", points=1, kind="live")
+def drift_fires_on_enough_rows(target: Target) -> None:
+    """InputDrift fires on a large PSI, and not on a small one or on few rows."""
+    alert_is(target, "InputDrift", True, psi=0.4, rows=300, precision=0.8, verdicts=90)
+    alert_is(target, "InputDrift", False, psi=0.2, rows=300, precision=0.8, verdicts=90)
+    alert_is(target, "InputDrift", False, psi=0.4, rows=60, precision=0.8, verdicts=90)
+
+
+@check("ex2", points=1, kind="live")
+def unreliable_fires_on_enough_verdicts(target: Target) -> None:
+    """ModelUnreliable fires on a low precision, and not on a good one or on few verdicts."""
+    alert_is(target, "ModelUnreliable", True, psi=0.1, rows=300, precision=0.4, verdicts=90)
+    alert_is(target, "ModelUnreliable", False, psi=0.1, rows=300, precision=0.6, verdicts=90)
+    alert_is(target, "ModelUnreliable", False, psi=0.1, rows=300, precision=0.4, verdicts=12)
+
+
+@check("ex2", points=1, kind="live")
+def unreliable_is_silent_while_inputs_drift(target: Target) -> None:
+    """ModelUnreliable is silent while inputs drift."""
+    alert_is(target, "ModelUnreliable", False, psi=0.4, rows=300, precision=0.4, verdicts=90)
+
+
+def decisions(n: int, frauds: int, caught: int, false: int) -> list[int]:
+    """Alarms of a model that catches the first frauds, and errs on the last honest ones."""
+    return [1] * caught + [0] * (n - caught - false) + [1] * false
+
+
+def judged(
+    target: Target, n: int, frauds: int, champion: tuple[int, int], candidate: tuple[int, int]
+) -> tuple[set[str], str]:
+    """The student's reasons, and the case in words."""
+    old, new = (decisions(n, frauds, *model) for model in (champion, candidate))
+    told = target.call("gate", old, new, [1] * frauds + [0] * (n - frauds))
+    case = (
+        f"{n} transactions with {frauds} frauds; the champion catches {champion[0]} with "
+        f"{champion[1]} false alarms, the candidate {candidate[0]} with {candidate[1]}"
+    )
+    assert isinstance(told, list), f"gate returned {told!r}, not a list. The case: {case}."
+    return set(told), case
+
+
+@check("ex3", points=1, kind="call")
+def a_clear_gain_passes(target: Target) -> None:
+    """A candidate that is better beyond doubt has nothing against it."""
+    for champion, candidate in [((30, 20), (40, 20)), ((40, 25), (40, 8))]:
+        told, case = judged(target, 2000, 60, champion, candidate)
+        assert not told, f"{case}: nothing speaks against it, but your gate says {sorted(told)}."
+
+
+@check("ex3", points=1, kind="call")
+def doubt_is_no_gain(target: Target) -> None:
+    """A gain that may be chance is none, and neither is a loss or no change."""
+    for candidate in [(33, 20), (30, 20), (25, 0)]:
+        told, case = judged(target, 2000, 60, (30, 20), candidate)
+        assert told == {"no gain"}, (
+            f"{case}: the reason should be 'no gain' alone. Your gate says {sorted(told)}."
+        )
+
+
+@check("ex3", points=1, kind="call")
+def floor_and_evidence_are_asked_for(target: Target) -> None:
+    """Too many false alarms, or too few frauds to judge by, speak against a candidate."""
+    told, case = judged(target, 2000, 60, (30, 20), (60, 100))
+    assert told == {"precision"}, (
+        f"{case}: the reason should be 'precision'. Your gate says {sorted(told)}."
+    )
+    told, case = judged(target, 600, 20, (0, 0), (20, 0))
+    assert told == {"few frauds"}, (
+        f"{case}: the reason should be 'few frauds'. Your gate says {sorted(told)}."
+    )
+
+
+@check("ex3", points=1, kind="call")
+def all_reasons_are_named(target: Target) -> None:
+    """Where several reasons hold, all are named."""
+    told, case = judged(target, 600, 20, (15, 5), (10, 40))
+    assert told == {"few frauds", "precision", "no gain"}, (
+        f"{case}: three reasons speak against it. Your gate says {sorted(told)}."
+    )
+
+
+def state(champion: str, previous: str | None, *rejected: str) -> dict:
+    """A state of the registry."""
+    return {"champion": champion, "previous": previous, "rejected": list(rejected)}
+
+
+def becomes(target: Target, function: str, before: dict, version: str, after: dict) -> None:
+    """Make sure that promote or rollback leads from one state to another."""
+    told = target.call(function, before, version)
+    assert told == after, (
+        f"{function}({before}, {version!r}) returned {told!r}. It should be {after}."
+    )
+
+
+@check("ex4", points=1, kind="call")
+def promotion_remembers_the_one_before(target: Target) -> None:
+    """Promoting makes the version champion, and the champion previous."""
+    becomes(target, "promote", state("2", "1"), "3", state("3", "2"))
+    becomes(target, "promote", state("1", None, "2"), "3", state("3", "1", "2"))
+
+
+@check("ex4", points=1, kind="call")
+def what_may_not_be_promoted_is_not(target: Target) -> None:
+    """A rejected version stays out, and promoting the champion changes nothing."""
+    becomes(target, "promote", state("2", "1", "3"), "3", state("2", "1", "3"))
+    becomes(target, "promote", state("2", "1"), "2", state("2", "1"))
+
+
+@check("ex4", points=1, kind="call")
+def rollback_restores_and_rejects(target: Target) -> None:
+    """A rollback brings the previous champion back and rejects the accused for good."""
+    becomes(target, "rollback", state("3", "2"), "3", state("2", None, "3"))
+    becomes(target, "rollback", state("5", "4", "3"), "5", state("4", None, "3", "5"))
+
+
+@check("ex4", points=1, kind="call")
+def old_news_changes_nothing(target: Target) -> None:
+    """An alert about another version, or with nowhere to go, changes nothing."""
+    becomes(target, "rollback", state("3", "2"), "2", state("3", "2"))
+    becomes(target, "rollback", state("2", None, "3"), "3", state("2", None, "3"))
+    becomes(target, "rollback", state("2", None), "2", state("2", None))
+
+
+def sealed(line: dict) -> str:
+    """The hash that a line should have."""
+    content = {key: value for key, value in line.items() if key != "hash"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def chain() -> list[dict[str, Any]]:
+    """Four lines as they should be."""
+    lines, before = [], ""
+    for event in ("alert", "gate", "promoted", "rolled back"):
+        line = {"event": event, "version": "3", "before": before}
+        line["hash"] = before = sealed(line)
+        lines.append(line)
+    return lines
+
+
+@check("ex5", points=1, kind="call")
+def lines_are_chained(target: Target) -> None:
+    """A new line keeps its event, names the hash before it, and carries its own."""
+    right, lines = chain(), []
+    for number, good in enumerate(right, 1):
+        event = {"event": good["event"], "version": "3"}
+        lines = target.call("append", lines, event)
+        assert lines == right[:number], (
+            f"After {number} calls of append, the last line should be {good}. "
+            f"append returned {lines!r:.400}"
+        )
+
+
+@check("ex5", points=1, kind="call")
+def changes_are_found(target: Target) -> None:
+    """Changed, resealed, removed and swapped lines are found; an intact trail is not accused."""
+    changed, resealed, removed, swapped = chain(), chain(), chain(), chain()
+    changed[1]["version"] = "2"
+    resealed[1]["version"] = "2"
+    resealed[1]["hash"] = sealed(resealed[1])
+    del removed[2]
+    swapped[0], swapped[1] = swapped[1], swapped[0]
+    cases = {
+        "an intact trail": (chain(), None),
+        "an empty trail": ([], None),
+        "a trail whose line 1 was changed": (changed, 1),
+        "a trail whose line 1 was changed and sealed again": (resealed, 2),
+        "a trail whose line 2 was removed": (removed, 2),
+        "a trail whose first two lines were swapped": (swapped, 0),
+    }
+    for case, (lines, right) in cases.items():
+        told = target.call("broken", lines)
+        assert told == right and not isinstance(told, bool), (
+            f"For {case}, broken returned {told!r}. It should be {right}. (Lines count from 0.)"
+        )
+
+
+@check("ex5", points=1, kind="call")
+def every_answer_is_traced(target: Target) -> None:
+    """A request leads to the version that answered it, and an unknown one to None."""
+    answers = [{"request_id": f"r{n}", "version": "1" if n < 3 else "2"} for n in range(5)]
+    facts = {v: {"data": f"d{v}", "commit": f"c{v}", "image": "i"} for v in ("1", "2", "3")}
+    for one in answers:
+        told = target.call("trace", one["request_id"], answers, facts)
+        right = facts[one["version"]] | {"version": one["version"]}
+        assert told == right, (
+            f"Request {one['request_id']} was answered by version {one['version']}: "
+            f"trace should return {right}. It returned {told!r}."
+        )
+    told = target.call("trace", "r99", answers, facts)
+    assert told is None, f"Nothing is known of the request r99. trace returned {told!r}."
+
+
+def running(target: Target, name: str) -> Any:
+    """A container that should run."""
+    try:
+        found = target.docker().containers.get(name)
+    except NotFound:
+        raise AssertionError(f"There is no container {name}. Run the drill again.") from None
+    assert found.status == "running", f"{name} has {found.status}."
+    return found
+
+
+@check("ex6", points=1, kind="live")
+def green_answers_and_blue_is_warm(target: Target) -> None:
+    """The public is answered by version 2 from green, and blue still runs."""
+    target.read("switch.sh")
+    proxy = running(target, "course-fraud-proxy")
+    running(target, "course-fraud-green")
+    session = requests.Session()
+    session.trust_env = False
+    again = Retry(total=5, backoff_factor=0.2, status_forcelist=[502, 503])
+    session.mount("http://", HTTPAdapter(max_retries=again))
+    url = f"http://127.0.0.1:{proxy.ports['80/tcp'][0]['HostPort']}/"
+    try:
+        told = session.get(url, timeout=5).json().get("version")
+    except (requests.RequestException, ValueError) as error:
+        raise AssertionError(f"The proxy gives no answer: {type(error).__name__}.") from None
+    assert told == "2", f"The public is answered by version {told}, not 2."
+    running(target, "course-fraud-blue")
+
+
+@check("ex6", points=1, kind="live")
+def no_customer_noticed(target: Target) -> None:
+    """The customers saw both versions, and no failed request."""
+    target.read("switch.sh")
+    running(target, "course-fraud-proxy")
+    notes = json.loads(target.read("customers.json"))
+    seen = {version for _, version in notes if version}
+    assert seen == {"1", "2"}, f"The customers saw the versions {sorted(seen)}, not 1 and 2."
+    failed = [status for status, _ in notes if status != 200]
+    assert not failed, (
+        f"{len(failed)} of {len(notes)} requests failed, the first with status {failed[0]}."
+    )
+
+
+HINTS = {
+    "ex1": [
+        """\
+First turn the counts into shares: divide each by the sum of all. Then raise shares that are
+too small, in both lists, and only then take the logarithm of their quotient.""",
+        """\
+Walk over both lists at once with zip. For each bin, max(share, ...) gives the floor. Add up the
+difference times math.log of the quotient. The alarm is two conditions joined by `and`; ask for
+the number of values first.""",
+    ],
+    "ex2": [
+        """\
+Each rule is an item of the list, with the keys alert, expr, for and labels; lesson 06, section 4,
+has two of them. `A and B > 150` keeps those of A for which B, with equal labels, is above 150.""",
+        """\
+max(...) makes one number without labels out of all features. The right side of `unless` has no
+label model_version, so say on what to match: `unless on () ...` matches everything.
+Indent the rules by six spaces: they belong to the list `rules`.""",
+    ],
+    "ex3": [
+        """\
+Begin with an empty list, and append to it in three separate `if`s. For the third, write a little
+function for what one decision costs, and build the list of savings, one for each transaction.""",
+        """\
+Most savings are 0: both decided alike. That is what makes the comparison sharp, so do not compute
+the two models' costs and intervals apart. zip takes three lists as well as two. Multiply the
+number of alarms by 0.6 rather than divide by it: there may be none.""",
+    ],
+    "ex4": [
+        """\
+Each function begins with the cases in which nothing happens: there it returns the state it got.
+What is left is one new dict.""",
+        """\
+promote: `version in state["rejected"]`, or the version is the champion already.
+rollback: the version is not the champion, or previous is None. After a rollback previous is None
+and not the accused version: else two alerts in a row would bring it back.""",
+    ],
+    "ex5": [
+        """\
+append: make the line with `before` first, and seal that; its hash comes last.
+broken: walk through the lines and remember the hash of the line that you have just left.""",
+        """\
+`event | {"before": ...}` makes a new dict with one entry more; `[*lines, line]` a new list.
+In broken, what you remember is an empty text before the first line. Each line is asked two
+questions. trace looks for the answer first, and takes the version from it, from nowhere else.""",
+    ],
+    "ex6": [
+        """\
+Look at how reset.sh makes blue: create, copy, start. Green differs in its name and in the number
+in the file service/version. It takes two seconds until it listens; the proxy must not be
+switched before.""",
+        """\
+`until COMMAND; do sleep 0.2; done` repeats a command until it succeeds. `sed -i 's/blue/green/'`
+changes a file in place. After docker cp, nginx still works by the old file;
+`nginx -s reload`, executed inside the proxy, makes it read the new one.""",
+    ],
+}
+
+STUBS = {
+    "rules.yml": """\
+groups:
+  - name: loop
+    rules:
+# TODO: your lines here
+""",
+    "switch.sh": """\
+# TODO: your lines here
+""",
+}
