@@ -32,6 +32,7 @@ clean: setup  ## remove what the course made in the engine; your files stay
 bench: setup  ## measure, beside what one would use instead
 	@$(PY) benchmarks/start.py
 	@$(PY) benchmarks/grade.py
+	@$(PY) benchmarks/drift.py
 
 soak: setup  ## what is long: everything twice, repeated loops
 	@$(PY) -m pytest tests -m soak
