@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 
 FEATURES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
-DAYS_UNTIL_TRUTH = 5
+FIRST_TRUTH, MEAN_FURTHER_WAIT = 20, 7  # days
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def send(chosen: argparse.Namespace) -> dict[str, int]:
             raise SystemExit(f"{chosen.url} does not answer: {type(error).__name__}") from None
         statuses[str(answer.status_code)] = statuses.get(str(answer.status_code), 0) + 1
         if answer.ok:
-            wait = round(rng.expovariate(1 / DAYS_UNTIL_TRUTH), 2)
+            wait = round(FIRST_TRUTH + rng.expovariate(1 / MEAN_FURTHER_WAIT), 2)
             request_id = answer.json()["request_id"]
             truths.append({"request_id": request_id, "truth": drawn["species"], "wait": wait})
     if chosen.truth:
