@@ -29,12 +29,14 @@ PYTHON = "python:3.13-slim"
 OLDER_PYTHON = "python:3.11-slim"
 REGISTRY = "registry:2"
 NGINX = "nginx:1.28"
+POSTGRES = "postgres:17"
 PROMETHEUS = "prom/prometheus:v3.5.0"
 ALERTMANAGER = "prom/alertmanager:v0.28.1"
 LESSON_IMAGES = {
     "01_docker": [PYTHON, REGISTRY],
     "02_apis": [PYTHON],
     "03_cicd": [PYTHON, REGISTRY, NGINX],
+    "04_mlflow": [PYTHON, POSTGRES],
     "05_monitoring": [PYTHON, OLDER_PYTHON, PROMETHEUS, ALERTMANAGER],
     "06_closing_the_loop": [PYTHON, NGINX, PROMETHEUS, ALERTMANAGER],
     "lab01": [PYTHON],

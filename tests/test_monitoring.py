@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ import pandas as pd
 import pytest
 import requests
 import yaml
-from conftest import eventually
+from conftest import eventually, free_port
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
@@ -274,12 +273,6 @@ class TestFiles:
         published = [port for service in services.values() for port in service.get("ports", [])]
         assert len(published) == 4
         assert all(port.startswith("127.0.0.1:") for port in published)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Stack:

@@ -5,13 +5,13 @@ import math
 import os
 import random
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import requests
+from conftest import free_port
 
 from authoring.source import masters
 from course import ROOT
@@ -60,8 +60,7 @@ def url(tmp_path):
     """A running service with a model."""
     train = [sys.executable, "train.py", "--out", str(tmp_path)]
     subprocess.run(train, cwd=SERVICE, check=True, capture_output=True)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "uvicorn", "service.app:app", f"--port={port}"]
     env = os.environ | {"MODEL_DIR": str(tmp_path)}
     with Path(tmp_path, "log").open("w") as log:
