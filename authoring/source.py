@@ -155,7 +155,7 @@ class Master:
             f'    "{file}": {_literal(text)},\n'
             for file, text in _files_with_stubs(self.notebook()).items()
         ]
-        data = f"HINTS = {{\n{''.join(hints)}}}\n\nSTUBS = {{\n{''.join(stubs)}}}\n"
+        data = f"HINTS = {_dict(hints)}\n\nSTUBS = {_dict(stubs)}\n"
         return head + "\n\n\n".join([*code, data])
 
     def line_of_code_cell(self, index: int) -> int:
@@ -261,6 +261,11 @@ def _literal(text: str) -> str:
     """``text`` as a Python literal that keeps its lines."""
     escaped = text.replace("\\", "\\\\").replace('"""', '\\"""')
     return f'"""\\\n{escaped}"""'
+
+
+def _dict(entries: list[str]) -> str:
+    """A Python dict display of ``entries``, each a line of its own."""
+    return "{\n" + "".join(entries) + "}" if entries else "{}"
 
 
 def _cut_solutions(source: str) -> str:

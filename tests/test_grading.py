@@ -24,7 +24,8 @@ from grading.grade import grade
 from grading.inside.notebook import NotGradable, parse
 from grading.release import release
 
-LAB_1 = next(master for master in masters() if master.lab)
+LABS = [master for master in masters() if master.lab]
+EACH_LAB = pytest.mark.parametrize("master", LABS, ids=[master.name for master in LABS])
 
 
 @pytest.fixture
@@ -144,21 +145,24 @@ def test_an_instructors_own_checks_count_and_replace(root, copies, tmp_path):
 
 @pytest.mark.engine
 @pytest.mark.slow
-def test_lab_1(tmp_path, copies):
+@EACH_LAB
+def test_answers_to_each_lab_get_what_they_deserve(tmp_path, copies, master):
     """The solution has all points, the fresh lab none, wrong answers lose theirs."""
-    solution = LAB_1.notebook()
-    lab = labs.find("01")
+    solution = master.notebook()
+    lab = labs.find(master.name)
     gradable = {check.name: check.points for check in lab.checks if check.kind != "live"}
     nbformat.write(solution, copies / "solution.ipynb")
     (copies / "fresh.ipynb").write_bytes(lab.notebook.read_bytes())
     should_fail = {}
-    for n, answers in enumerate(_one_of_each_exercise(LAB_1.wrong_answers())):
+    for n, answers in enumerate(_one_of_each_exercise(master.wrong_answers())):
         nb = solution
         for answer in answers:
             nb = with_wrong_answer(nb, answer)
         nbformat.write(nb, copies / f"wrong{n}.ipynb")
         should_fail[f"wrong{n}"] = {name for a in answers for name in a.fails} & set(gradable)
-    results = {r.submission.student: r for r in grade("01", copies, tmp_path / "out", jobs=2)}
+    results = {
+        r.submission.student: r for r in grade(master.name, copies, tmp_path / "out", jobs=2)
+    }
     most = sum(gradable.values())
     assert (results["solution"].points, results["solution"].possible) == (most, most)
     assert results["solution"].remarks == results["fresh"].remarks == []
@@ -530,13 +534,13 @@ def test_points_before_a_checkpoint_are_forfeited(root, copies, tmp_path, docume
 # --- release
 
 
-@pytest.mark.parametrize("name", ["01"])
+@EACH_LAB
 @pytest.mark.parametrize("checkpoint", [None, "ex3"])
-def test_a_bundle_has_no_solution(tmp_path, name, checkpoint):
-    bundle = zipfile.ZipFile(release(name, tmp_path, checkpoint=checkpoint))
-    stem = LAB_1.name
+def test_a_bundle_has_no_solution(tmp_path, master, checkpoint):
+    stem = master.name
+    bundle = zipfile.ZipFile(release(stem, tmp_path, checkpoint=checkpoint))
     assert bundle.namelist() == [f"labs/{stem}.ipynb", f"labs/checks/{stem}.py"]
-    secret = LAB_1.notebook()
+    secret = master.notebook()
     if checkpoint:
         secret.cells = [c for c in secret.cells if not c.id.startswith(("ex1", "ex2"))]
     secret = solution_lines(secret)

