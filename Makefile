@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 COURSE := .venv/bin/course
 
-.PHONY: start test test-binder run build lint check clean bench soak lock setup help
+.PHONY: site start test test-binder run build lint check clean bench soak lock setup help
 
 start: setup  ## set everything up and open the course in JupyterLab
 	@$(COURSE) start
@@ -17,6 +17,9 @@ run: setup  ## execute every notebook headlessly; reports/ holds the results
 
 build: setup  ## execute source/ and write the notebooks
 	@$(COURSE) build
+
+site: setup  ## make the course's web site in reports/site/html
+	@$(PY) -m authoring.site
 
 lint: setup  ## lint and gates
 	@.venv/bin/ruff check --quiet
