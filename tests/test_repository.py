@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import io
+import json
 import re
 import subprocess
 import sys
@@ -274,3 +275,12 @@ def test_the_core_can_be_read_in_an_hour():
     core = [path for path in Path(ROOT, "course").glob("*.py") if path.stem != "bootstrap"]
     total = sum(lines_of_code(path.read_text()) for path in core)
     assert total <= MAX_CORE_LINES, f"{total} lines"
+
+
+def test_the_development_container_sets_up_what_the_readme_does():
+    described = json.loads(text(".devcontainer/devcontainer.json"))
+    targets = re.findall(r"^(\w+):", text("Makefile"), re.MULTILINE)
+    [target] = re.findall(r"make (\w+)", described["postCreateCommand"])
+    assert target in targets
+    opened = described["customizations"]["codespaces"]["openFiles"]
+    assert [name for name in opened if not (ROOT / name).exists()] == []

@@ -3,22 +3,29 @@
 from collections.abc import Iterator
 
 import pytest
-from binder.pod import Pod, binder_image, pod
+from binder.pod import binder_image, pod
 
-NAMES = ["00_welcome", "01_docker", "01_fraud_container"]
-"""Those that the course says run there; the last one is the solution of lab 1."""
+from course import images
+
+LESSONS = ["00_welcome", "01_docker", "02_apis", "05_monitoring", "06_closing_the_loop"]
+SOLUTIONS = ["01_fraud_container", "02_recommendation_api", "04_churn_mlflow"]
+"""Those that the README says run there."""
 
 
 @pytest.fixture(scope="module")
-def binder() -> Iterator[Pod]:
-    """A pod with the engine ready."""
-    with binder_image() as image, pod(image, "course-test-lessons") as started:
-        yield started
+def image() -> Iterator[str]:
+    """The image that Binder opens."""
+    with binder_image() as built:
+        yield built
 
 
 @pytest.mark.engine
 @pytest.mark.binder
-@pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_runs_in_the_pod(binder: Pod, name: str):
-    done = binder.run(f"cd $COURSE && course run {name}")
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+@pytest.mark.parametrize("name", [*LESSONS, *SOLUTIONS])
+def test_a_notebook_runs_in_a_pod_of_its_own(image: str, name: str):
+    with pod(image, "course-test-lessons") as started:
+        for ref in images.LESSON_IMAGES.get(name, []):
+            if ref not in (images.PYTHON, images.REGISTRY):  # these the image has
+                started.load(ref)
+        done = started.run(f"cd $COURSE && course run {name}")
+        assert done.returncode == 0, done.stdout + done.stderr[-3000:]
