@@ -37,7 +37,7 @@ LESSON_IMAGES = {
     "02_apis": [PYTHON],
     "03_cicd": [PYTHON, REGISTRY, NGINX],
     "04_mlflow": [PYTHON, POSTGRES],
-    "05_monitoring": [PYTHON, OLDER_PYTHON, PROMETHEUS, ALERTMANAGER],
+    "05_monitoring": [PYTHON, OLDER_PYTHON, NGINX, PROMETHEUS, ALERTMANAGER],
     "06_closing_the_loop": [PYTHON, NGINX, PROMETHEUS, ALERTMANAGER],
     "lab01": [PYTHON],
     "lab03": [PYTHON, REGISTRY],
