@@ -166,6 +166,7 @@ def the_model_is_kept_with_a_signature(target: Target) -> None:
 
 GOOD = [["logistic", {"C": 0.1}], ["tree", {"max_depth": 3}], ["neighbors", {"n_neighbors": 9}]]
 BAD = [GOOD[0], ["tree", {"max_depth": -1}], GOOD[2]]
+MISSPELLED = ["logistic", {"c": 0.1}]
 
 
 def swept(target: Target, grid: list) -> tuple[list[Run], list[Run], Any]:
@@ -224,9 +225,11 @@ def a_bad_setting_fails_alone(target: Target) -> None:
 
 @check("ex2", points=1, kind="call")
 def the_counts_are_returned(target: Target) -> None:
-    """The answer is how many runs finished and how many failed."""
-    *_, got = swept(target, BAD)
-    assert got == [2, 1], f"Two good settings and a bad one: expected [2, 1], not {got!r}."
+    """The answer is how many runs finished and how many failed, for whatever reason."""
+    *_, got = swept(target, GOOD)
+    assert got == [3, 0], f"Three good settings: expected [3, 0], not {got!r}."
+    *_, got = swept(target, [*BAD, MISSPELLED])
+    assert got == [2, 2], f"Two good settings, two bad ones: expected [2, 2], not {got!r}."
 
 
 HERE, ELSEWHERE = "a" * 64, "b" * 64
@@ -277,7 +280,7 @@ def the_highest_recall_wins(target: Target) -> None:
         candidate("best precision", 0.3, 0.99),
         candidate("best recall", 0.8, 0.7),
         candidate("best accuracy", 0.4, 0.8, metrics={"accuracy": 0.99, "f1": 0.9}),
-        {"name": "the parent of a sweep, without metrics"},
+        {"name": "precision, but no recall", "metrics": {"precision": 1.0}},
     )
 
 
@@ -325,6 +328,14 @@ def ties_and_empty_stores_are_settled(target: Target) -> None:
     tied = [candidate(f"precision {p}", 0.8, p) for p in (0.6, 0.9, 0.7)]
     chosen(target, "precision 0.9", 0.5, *tied)
     chosen(target, None, 0.95, *tied)
+    chosen(
+        target,
+        None,
+        0.5,
+        candidate("below the floor", 0.9, 0.4),
+        {"name": "precision, but no recall", "metrics": {"precision": 0.9}},
+        {"name": "the parent of a sweep, without metrics"},
+    )
 
 
 def again(target: Target, family: str, settings: dict, **changed: Any) -> Any:
@@ -339,12 +350,20 @@ def again(target: Target, family: str, settings: dict, **changed: Any) -> Any:
 SAME = {"verdict": "same", "differing": []}
 
 
+def tells_false_records(target: Target, family: str, settings: dict) -> None:
+    """Make sure that the student's reproduce does not call everything the same."""
+    got = again(target, family, settings, metrics={"recall": 0.99})
+    expected = {"verdict": "different", "differing": ["recall"]}
+    assert got == expected, f"A recall of 0.99 was recorded falsely; reproduce() said {got!r}."
+
+
 @check("ex4", points=1, kind="call")
 def numbers_are_made_of_text(target: Target) -> None:
     """Runs whose settings are whole numbers and decimals are reproduced."""
     for family, settings in (("tree", TREE), ("logistic", {"C": 0.03})):
         got = again(target, family, settings)
         assert got == SAME, f"An honest run of {family} with {settings} gave {got!r}."
+    tells_false_records(target, family, settings)
 
 
 @check("ex4", points=1, kind="call")
@@ -357,6 +376,7 @@ def words_and_none_are_made_of_text(target: Target) -> None:
     ):
         got = again(target, family, settings)
         assert got == SAME, f"An honest run of {family} with {settings} gave {got!r}."
+    tells_false_records(target, family, settings)
 
 
 @check("ex4", points=1, kind="call")
@@ -371,9 +391,12 @@ def a_metric_that_was_touched_up_is_named(target: Target) -> None:
 
 @check("ex4", points=1, kind="call")
 def other_data_are_refused(target: Target) -> None:
-    """A run on other data is not reproduced, not even where its metrics are equal."""
-    got = again(target, "logistic", {"C": 0.1}, data=ELSEWHERE)
+    """A run on other data is not reproduced: not where its metrics are equal, nor by trying."""
     expected = {"verdict": "other data", "differing": []}
+    got = again(target, "logistic", {"C": 0.1}, data=ELSEWHERE)
+    assert got == expected, f"The run carries another hash; reproduce() said {got!r}."
+    untrainable = {"family": "logistic", "C": -1.0}
+    got = again(target, "logistic", {"C": 0.1}, data=ELSEWHERE, params=untrainable)
     assert got == expected, f"The run carries another hash; reproduce() said {got!r}."
 
 
@@ -424,6 +447,8 @@ def promoting_twice_keeps_the_way_back(target: Target) -> None:
     uri = registry("1")
     target.call("promote", uri, "2")
     target.call("promote", uri, "2")
+    now = alias(uri, "champion")
+    assert now == "2", f"1 was champion, 2 promoted twice: the champion is {now}."
     target.call("roll_back", uri)
     now = alias(uri, "champion")
     assert now == "1", f"1 was champion, 2 promoted twice, rolled back: the champion is {now}."
@@ -433,8 +458,8 @@ HINTS = {
     "ex1": [
         """\
 churn.split() gives the training and the validation rows. Fit on the first, without the column
-left. Open the run with `with mlflow.start_run() as
-run:`, and log everything inside. The settings are a dict: they go into one call.""",
+left. Open the run with `with mlflow.start_run() as run:`, and log everything inside. The settings
+are a dict: they go into one call.""",
         """\
 Inside the `with`: set_tag, then log_params({"family": family, **settings}), then log_metrics of
 churn.scores(model, validation), then log_model of mlflow.sklearn, as described above. A signature
@@ -454,8 +479,9 @@ mlflow.search_runs takes a filter_string and a list order_by. Each condition of 
 part of the filter, joined by AND: attributes.status, tags.data_sha256, metrics.precision.""",
         """\
 Values of attributes and tags stand in single quotes, numbers do not. order_by takes
-"metrics.recall DESC" and then "metrics.precision DESC". If the frame is .empty, return None;
-otherwise the first run_id.""",
+"metrics.recall DESC" and then "metrics.precision DESC". A run that lacks a metric meets no
+condition on it, so ask for a recall of at least 0. If the frame is .empty, return None; otherwise
+the first run_id.""",
     ],
     "ex4": [
         """\
