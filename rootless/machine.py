@@ -15,6 +15,8 @@ GUEST = Path(__file__).with_name("guest")
 SCRATCH = state.HOME / "memory"
 """Where the kernel keeps its memory: a file. The pod's /dev/shm is too small for it."""
 LARGEST_DISK_GB = 16
+MIRROR = "COURSE_ENGINE_MIRROR"
+"""The variable with the address of a registry's mirror, such as a hub's cache."""
 
 
 class Machine:
@@ -46,6 +48,7 @@ class Machine:
             "con0=fd:0,fd:1",
             "ssl=null",
             f"rootless_python={os.path.realpath(sys.executable)}",
+            *([f"rootless_mirror={os.environ[MIRROR]}"] if os.environ.get(MIRROR) else []),
             "init=/bin/bash",
             "--",
             str(GUEST / "init.sh"),
@@ -97,15 +100,18 @@ def memory_mb() -> int:
     return min(int(min(limits) * 0.6 / 2**20), 4096)
 
 
-def make_disk() -> None:
+def make_disk(largest_gb: int = LARGEST_DISK_GB) -> None:
     """Make the disk for images, volumes and containers, where there is none yet.
 
     The file is sparse: it takes the space that is used in it.
+
+    Args:
+        largest_gb: its size; less where less is free.
     """
     if state.DISK.exists():
         return
     free_gb = shutil.disk_usage(state.HOME).free / 1e9
-    size = int(min(LARGEST_DISK_GB, free_gb * 0.9) * 1e9)
+    size = int(min(largest_gb, free_gb * 0.9) * 1e9)
     draft = state.DISK.with_suffix(".new")
     with draft.open("wb") as file:
         file.truncate(size)

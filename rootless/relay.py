@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 
-from rootless import state
+from rootless import guard, state
 from rootless.engine import LONGEST_HEAD, Engine
 from rootless.ports import Ports, wanted
 from rootless.slirp import PortTaken
@@ -40,9 +40,10 @@ class Client:
 class Relay:
     """Listens from the start, and answers once dockerd does."""
 
-    def __init__(self, engine: Engine, ports: Ports) -> None:
+    def __init__(self, engine: Engine, ports: Ports, guarded: bool) -> None:
         self._engine = engine
         self._ports = ports
+        self._guarded = guarded
         self._at_work: set[asyncio.Task[None]] = set()
         self.opened = asyncio.Event()
 
@@ -50,7 +51,7 @@ class Relay:
         """Begin to listen."""
         state.SOCKET.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(self._welcome, state.SOCKET, limit=LONGEST_HEAD)
-        state.SOCKET.chmod(0o600)
+        state.SOCKET.chmod(0o666 if self._guarded else 0o600)
         return server
 
     def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -62,18 +63,19 @@ class Relay:
         try:
             head = await client.reader.readuntil(b"\r\n\r\n")
             await self.opened.wait()
-            await self._pass_on(head, client)
+            body = b""
+            if self._guarded:
+                head, body = await _guarded(head, client)
+            await self._pass_on(_last(head) + body, client)
+        except guard.Refused as refused:
+            await client.answer(_error("403 Forbidden", str(refused)))
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client sees that the connection ends
         finally:
             client.writer.close()
 
     async def _pass_on(self, head: bytes, client: Client) -> None:
-        method, target = head.split(b" ", 2)[:2]
-        request = f"{method.decode()} {target.decode().partition('?')[0]}"
-        if not UPGRADE.search(head):
-            # One request for each connection, so that only its head has to be read.
-            head = CONNECTION.sub(b"", head[:-2]) + b"Connection: close\r\n\r\n"
+        request = _request(head)
         if starts := STARTS.fullmatch(request):
             await self._start(starts[1], head, client)
         elif ENDS.fullmatch(request):
@@ -112,6 +114,32 @@ class Relay:
             connection.close()
 
 
+async def _guarded(head: bytes, client: Client) -> tuple[bytes, bytes]:
+    """A request's head as it may pass, and its body where that was looked at.
+
+    Raises:
+        Refused: it may not.
+    """
+    guard.require_plain(head)
+    if kind := guard.looks_at(_request(head)):
+        body = await client.reader.readexactly(guard.body_length(head))
+        body = guard.harmless(kind, body)
+        return guard.with_length(head, len(body)), body
+    return head, b""
+
+
+def _last(head: bytes) -> bytes:
+    """The head of a request that is its connection's last: only one has to be read."""
+    closing = b"Upgrade, close" if UPGRADE.search(head) else b"close"
+    return CONNECTION.sub(b"", head[:-2]) + b"Connection: " + closing + b"\r\n\r\n"
+
+
+def _request(head: bytes) -> str:
+    """The method and the path, without what is asked of it."""
+    method, target = head.split(b" ", 2)[:2]
+    return f"{method.decode()} {target.decode().partition('?')[0]}"
+
+
 def _refusal(container: dict, taken: PortTaken) -> bytes:
     """The answer that dockerd gives where a port is taken."""
     name, short_id = container["Name"].lstrip("/"), container["Id"][:12]
@@ -119,9 +147,13 @@ def _refusal(container: dict, taken: PortTaken) -> bytes:
         f"driver failed programming external connectivity on endpoint {name} ({short_id}): "
         f"Bind for 127.0.0.1:{taken} failed: port is already allocated"
     )
+    return _error("500 Internal Server Error", message)
+
+
+def _error(status: str, message: str) -> bytes:
     body = json.dumps({"message": message}).encode()
     head = (
-        "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n"
+        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
         f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body

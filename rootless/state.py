@@ -88,6 +88,7 @@ def lock() -> int | None:
 
 def _is_supervisor(pid: int) -> bool:
     try:
-        return b"rootless.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"rootless.supervisor" in command or b"rootless.guarded" in command
     except OSError:
         return False

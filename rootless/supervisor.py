@@ -29,7 +29,8 @@ DOORMAN_PORT = 2375
 """Where guest/doorman.py listens in the guest."""
 IMAGES = Path("/opt/course-engine/images")
 """Where an image of the course carries base images, as `docker save` writes them."""
-STOP_SECONDS = 30
+STOP_SECONDS = 120
+"""What was written last has yet to reach the disk."""
 
 OUT_OF_MEMORY = re.compile(r"(?<!cgroup )Out of memory: Killed process \d+ \((.+?)\)", re.I)
 TOO_MANY_PAGES = re.compile(r"UML ran out of memory on the host side")
@@ -38,10 +39,11 @@ TOO_MANY_PAGES = re.compile(r"UML ran out of memory on the host side")
 class Supervisor:
     """One run of the engine, from its start to its end."""
 
-    def __init__(self, lock: int, log: int) -> None:
+    def __init__(self, lock: int, log: int, guarded: bool) -> None:
         self._status = Status("booting", supervisor=os.getpid())
         self._lock = lock
         self._log = log
+        self._guarded = guarded
         self._memory_mb = machine.memory_mb()
         self._secret = secrets.token_hex(32)
         self._loaded: asyncio.Queue[bool] = asyncio.Queue()
@@ -54,7 +56,7 @@ class Supervisor:
         slirp = Slirp(self._log)
         engine = Engine(_free_port(), self._secret)
         ports = Ports(engine, slirp)
-        relay = Relay(engine, ports)
+        relay = Relay(engine, ports, self._guarded)
         server = await relay.listen()
         machine.make_disk()
         await slirp.listening()
@@ -174,19 +176,23 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def main() -> None:
-    """Run the engine until it is told to end."""
-    lock = int(sys.argv[1])  # taken by control.up
+def serve(lock: int, guarded: bool = False) -> None:
+    """Run the engine until it is told to end.
+
+    Args:
+        lock: see ``state.lock``.
+        guarded: whether its user is held to what ``rootless.guard`` lets pass.
+    """
     log = os.open(state.LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     for stream in (1, 2):
         os.dup2(log, stream)
     os.environ["PATH"] += f":{SYSTEM_FOLDERS}"
     try:
-        asyncio.run(Supervisor(lock, log).run())
+        asyncio.run(Supervisor(lock, log, guarded).run())
     except Exception as error:
         state.publish(Status("failed", str(error)))
         raise
 
 
 if __name__ == "__main__":
-    main()
+    serve(int(sys.argv[1]))  # taken by control.up

@@ -4,7 +4,8 @@
 #
 # It talks with machine.py over the console. Lines that begin with "rootless:" are
 # for it; what it sends are the lines "secret WORD", "load FILE" and "stop".
-# The kernel hands over as variables what its command line sets: rootless_python.
+# The kernel hands over as variables what its command line sets: rootless_python, and
+# rootless_mirror where there is a mirror of the image registry.
 export PATH=/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/run LC_ALL=C
 
@@ -65,17 +66,22 @@ export TMPDIR=/run/disk/tmp DOCKER_TMPDIR=/run/disk/tmp
 
 say stage dockerd
 dockerd --data-root /run/disk/docker --exec-root /run/docker --pidfile /run/docker.pid \
-    --host unix:///run/docker.sock --storage-driver overlay2 --log-level warn --raw-logs &
+    --host unix:///run/docker.sock --storage-driver overlay2 --log-level warn --raw-logs \
+    ${rootless_mirror:+--registry-mirror "$rootless_mirror"} &
 dockerd=$!
 spare $dockerd
 
+line=
 while kill -0 $dockerd 2> /dev/null; do
-    read -r -t 1 command argument
+    IFS= read -r -t 1 part
     status=$?
-    # More than 128: nothing was said for a second. 1: who started us is gone. That is
-    # told by tty0; read as /dev/console, the same console would stay silent.
+    line+=$part  # on a busy machine the second may end in the middle of a line
+    # More than 128: nothing more was said for a second. 1: who started us is gone. That
+    # is told by tty0; read as /dev/console, the same console would stay silent.
     [ $status -gt 128 ] && continue
     [ $status -ne 0 ] && break
+    read -r command argument <<< "$line"
+    line=
     case $command in
         secret)
             "$rootless_python" -I -S "${0%/*}/doorman.py" <<< "$argument" &
