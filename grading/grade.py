@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from course import ROOT, engine
 from course.errors import CourseError
-from grading import gradebooks, image, labs, report, submissions
+from grading import gradebooks, image, labs, live, report, submissions
 from grading.inside.limits import Limits
 from grading.results import Result, result
 from grading.sandbox import NoDocument, Sandbox
@@ -29,6 +29,7 @@ def grade(
     jobs: int,
     tests: Path | None = None,
     checkpoint: str | None = None,
+    with_live: bool = False,
     limits: Limits | None = None,
     root: Path = ROOT,
     console: Console | None = None,
@@ -47,6 +48,8 @@ def grade(
             the public ones; a check of the same name takes the public one's place.
         checkpoint: the exercise from which on the lab was handed out; points before
             it are forfeited.
+        with_live: whether each copy gets an engine of its own, so that its running
+            containers can be judged too.
         limits: what a copy may use.
         root: the checkout.
         console: where the progress bar goes.
@@ -60,10 +63,13 @@ def grade(
     if not shutil.which("docker"):
         raise CourseError("The command docker is missing.", "Install the Docker command line.")
     found = engine.find()
-    asked = [check.name for check in lab.checks if check.kind != "live"]
+    live_ones = lab.live if with_live else []
+    asked = [c.name for c in lab.checks if c.kind != "live" or c.exercise in live_ones]
     with Console(stderr=True).status("Preparing the image for grading"):
         ref = image.ensure(found)
-    sandbox = Sandbox(found, ref, lab, asked, limits or Limits(), uuid.uuid4().hex[:12])
+        engines = live.ensure(found, lab, ref) if with_live else None
+    limits = limits or (live.LIMITS if with_live else Limits())
+    sandbox = Sandbox(found, ref, lab, asked, limits, uuid.uuid4().hex[:12], engines)
     store = _Store(out / "results", sandbox)
     documents = _all_documents(copies, store, jobs, console or Console(stderr=True))
     results = [result(copy, documents[copy.key], lab.checks, checkpoint) for copy in copies]
@@ -108,7 +114,8 @@ class _Store:
 
     def _digest(self, content: bytes) -> str:
         sandbox = self._sandbox
-        decides = [sandbox.image, sandbox.asked, sandbox.lab.document]
+        live = asdict(sandbox.live) if sandbox.live else None
+        decides = [sandbox.image, live, sandbox.asked, sandbox.lab.document]
         decides += [path.read_text() for path in sandbox.lab.check_files]
         settings = json.dumps([decides, asdict(sandbox.limits)])
         return hashlib.sha256(settings.encode() + content).hexdigest()

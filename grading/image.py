@@ -42,16 +42,42 @@ def ensure(engine: Engine) -> str:
     Raises:
         CourseError: it cannot be built.
     """
+    lock = (ROOT / "requirements.txt").read_text()
+    return built(engine, REPOSITORY, _CONTENT, lock_part(lock, NEEDED))
+
+
+def built(
+    engine: Engine,
+    repository: str,
+    content: dict[str, str],
+    requirements: str,
+    base: str = PYTHON,
+) -> str:
+    """The reference of an image of ours, which is built if it is not there.
+
+    Its tag is the hash of what it is built from; images of earlier hashes are removed.
+
+    Args:
+        engine: the instructor's engine.
+        repository: the image's name.
+        content: files and folders of the checkout, with their places in the build.
+        requirements: the text of its requirements.txt.
+        base: the image that it is built on, which the Dockerfile takes as ``BASE``.
+
+    Raises:
+        CourseError: it cannot be built.
+    """
     with tempfile.TemporaryDirectory(prefix="course-grade-") as folder:
         context = Path(folder)
-        _gather(context)
-        ref = f"{REPOSITORY}:{_digest(context)}"
+        _gather(context, content)
+        (context / "requirements.txt").write_text(requirements)
+        ref = f"{repository}:{_digest(context, base)}"
         client = engine.client()
         if missing(client, [ref]):
             if missing(client, [PYTHON]):
                 raise CourseError(f"The image {PYTHON} is missing.", "Run `course images`.")
-            _build(engine, ref, context)
-            for image in client.images.list(REPOSITORY):
+            _build(engine, ref, context, base)
+            for image in client.images.list(repository):
                 for old in set(image.tags) - {ref}:
                     _remove_unused(engine, old)
     return ref
@@ -75,30 +101,28 @@ def lock_part(lock: str, needed: list[str]) -> str:
     return "".join(f"{line}\n" for name in blocks if name in chosen for line in blocks[name])
 
 
-def _gather(context: Path) -> None:
-    for source, target in _CONTENT.items():
+def _gather(context: Path, content: dict[str, str]) -> None:
+    for source, target in content.items():
         path = context / target
         path.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / source).is_dir():
             shutil.copytree(ROOT / source, path, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / source, path)
-    lock = (ROOT / "requirements.txt").read_text()
-    (context / "requirements.txt").write_text(lock_part(lock, NEEDED))
 
 
-def _digest(context: Path) -> str:
-    digest = hashlib.sha256()
+def _digest(context: Path, base: str) -> str:
+    digest = hashlib.sha256(base.encode())
     for path in sorted(path for path in context.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(context)}\0".encode() + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def _build(engine: Engine, ref: str, context: Path) -> None:
+def _build(engine: Engine, ref: str, context: Path, base: str) -> None:
     # `course clean` removes what bears mlops.course and our name.
     labels = ["--label", f"{LABEL}=image", "--label", "mlops.course=grading"]
     built = subprocess.run(
-        ["docker", "build", "--tag", ref, *labels, str(context)],
+        ["docker", "build", "--tag", ref, "--build-arg", f"BASE={base}", *labels, str(context)],
         env=os.environ | engine.environment(),
         capture_output=True,
         text=True,

@@ -14,6 +14,7 @@ from course.errors import CourseError
 from grading.inside import checklist
 
 EXERCISE = re.compile(r"ex\d+")
+_REQUIREMENTS = re.compile(r"%%writefile \S*requirements\.txt\n(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,16 @@ class Lab:
         return self.document["metadata"]["course"]["title"]
 
     @property
+    def number(self) -> str:
+        """Its number, such as ``01``."""
+        return self.name[:2]
+
+    @property
+    def live(self) -> list[str]:
+        """The exercises whose points for running systems can be graded."""
+        return self.document["metadata"]["course"].get("live", [])
+
+    @property
     def exercises(self) -> list[str]:
         """The ids of the exercises, in the notebook's order."""
         return list(dict.fromkeys(filter(None, map(exercise_of, self.document["cells"]))))
@@ -77,6 +88,12 @@ class Lab:
     def sources(self) -> list[str]:
         """The code of the notebook's cells."""
         return ["".join(cell["source"]) for cell in self.document["cells"]]
+
+    @property
+    def installs(self) -> str:
+        """What the requirements.txt that the notebook writes asks for, or nothing."""
+        found = filter(None, map(_REQUIREMENTS.match, self.sources))
+        return "".join(f"{written[1]}\n" for written in found)
 
     @property
     def packages(self) -> list[str]:

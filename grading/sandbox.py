@@ -12,9 +12,11 @@ from typing import Any
 
 from course.engine import Engine
 from course.errors import CourseError
+from grading import live
 from grading.image import LABEL
 from grading.inside.limits import Limits
 from grading.labs import Lab
+from grading.live import Live
 
 PREFIX = "course-grade-"
 DOCUMENT_LIMIT = 4_000_000
@@ -38,6 +40,7 @@ class Sandbox:
         asked: the names of the checks to run.
         limits: what a copy may use.
         run: what this run's containers are labeled with.
+        live: what an engine for each copy starts from; None for none.
     """
 
     engine: Engine
@@ -46,6 +49,7 @@ class Sandbox:
     asked: list[str]
     limits: Limits
     run: str
+    live: Live | None = None
 
     def grade(self, submission: bytes) -> dict[str, Any]:
         """The document for a copy: problem, or outcomes and remarks.
@@ -55,6 +59,15 @@ class Sandbox:
             CourseError: the lab's checks cannot be used, or the engine is gone.
         """
         name = PREFIX + uuid.uuid4().hex[:12]
+        try:
+            if self.live and (wrong := live.start(self.engine, self.live, name, self._label)):
+                raise NoDocument(f"its engine did not start: {wrong}")
+            return self._grade(name, submission)
+        finally:
+            if self.live:
+                self.remove(live.beside(name))
+
+    def _grade(self, name: str, submission: bytes) -> dict[str, Any]:
         with tempfile.TemporaryFile() as job, tempfile.TemporaryFile() as complaints:
             job.write(json.dumps(self._job(submission)).encode())
             job.seek(0)
@@ -85,7 +98,7 @@ class Sandbox:
     def remove(self, *names: str) -> None:
         """Remove containers by name, whatever they are doing."""
         subprocess.run(
-            ["docker", "rm", "--force", *names],
+            ["docker", "rm", "--force", "--volumes", *names],
             env=os.environ | self.engine.environment(),
             capture_output=True,
         )
@@ -93,13 +106,17 @@ class Sandbox:
     def remove_all(self) -> None:
         """Remove every container of this run that is left."""
         listed = subprocess.run(
-            ["docker", "ps", "--all", "--quiet", "--filter", f"label={LABEL}={self.run}"],
+            ["docker", "ps", "--all", "--quiet", "--filter", f"label={self._label}"],
             env=os.environ | self.engine.environment(),
             capture_output=True,
             text=True,
         )
         if names := listed.stdout.split():
             self.remove(*names)
+
+    @property
+    def _label(self) -> str:
+        return f"{LABEL}={self.run}"
 
     def _job(self, submission: bytes) -> dict[str, Any]:
         return {
@@ -116,10 +133,8 @@ class Sandbox:
         memory = f"{self.limits.memory_mb}m"
         options = {
             "name": [name],
-            "label": [f"{LABEL}={self.run}"],
+            "label": [self._label],
             "pull": ["never"],
-            "network": ["none"],
-            "hostname": ["lab"],
             "log-driver": ["none"],
             "memory": [memory],
             "memory-swap": [memory],
@@ -137,9 +152,15 @@ class Sandbox:
                 "/grader:size=16m,mode=700",
             ],
         }
+        if self.live:
+            beside = live.beside(name)
+            options |= {"network": [f"container:{beside}"], "volumes-from": [f"{beside}:ro"]}
+            options |= {"env": [f"DOCKER_HOST={live.HOST}"]}
+        else:
+            options |= {"network": ["none"], "hostname": ["lab"]}
         flags = [f"--{option}={value}" for option, values in options.items() for value in values]
         run = ["docker", "run", "--rm", "--interactive", "--read-only"]
-        return [*run, *flags, self.image, *self.lab.packages]
+        return [*run, *flags, self.live.image if self.live else self.image, *self.lab.packages]
 
     def _document(self, data: bytes, code: int, said: str) -> dict[str, Any]:
         try:

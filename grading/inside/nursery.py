@@ -23,6 +23,8 @@ from grading.inside import processes, worker
 STUDENT = 1000
 WORK = "/lab"
 STUDENT_PATH = "/opt/student"
+HOST = os.environ.get("DOCKER_HOST", "")
+"""The copy's engine, if it has one."""
 ENVIRONMENT = {
     "PATH": "/opt/venv/bin:/usr/local/bin:/usr/bin:/bin",
     "HOME": "/tmp/home",  # noqa: S108
@@ -31,6 +33,8 @@ ENVIRONMENT = {
     **{name: os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")},
     "MPLBACKEND": "Agg",
     "PYTHONPATH": STUDENT_PATH,
+    "DVC_SITE_CACHE_DIR": "/tmp/dvc",  # noqa: S108  # its usual place is read-only
+    **({"DOCKER_HOST": HOST, "DOCKER_CLI_HINTS": "false"} if HOST else {}),
 }
 READ_LIMIT = 1_000_000
 MISSING, NO_FILE, TOO_LONG = 3, 4, 5

@@ -8,7 +8,7 @@ from grading.inside import processes
 from grading.inside.channel import Channel, Silence
 from grading.inside.limits import Limits
 from grading.inside.notebook import Cell
-from grading.inside.nursery import Nursery
+from grading.inside.nursery import HOST, Nursery
 
 REMARKS = 10
 NEEDS_MORE = re.compile(r"(?:%%(?:bash|sh)\b|!).*\b(?:docker|git|dvc)\b", re.DOTALL)
@@ -99,7 +99,7 @@ class Notebook:
         if "value" not in answer:
             raise AssertionError(
                 f"{function} returned a {answer.get('no_json')}, which JSON cannot hold. "
-                "Return plain Python values: convert with float(), int(), str() or list()."
+                "Return plain Python values: convert with bool(), float(), int(), str() or list()."
             )
         return answer["value"]
 
@@ -120,7 +120,7 @@ class Notebook:
             self._bad.add(number)
             self._remark(_silent(cell.label, reason, seconds) + "; the rest was run without it.")
             return False
-        told = cell.source in self._given or NEEDS_MORE.match(cell.source)
+        told = cell.source in self._given or (not HOST and NEEDS_MORE.match(cell.source))
         if answer.get("error") and not answer.get("todo") and not told:
             self._remark(f"{cell.label} raised {answer['error']}")
         return True

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+
+from docker import DockerClient
 
 from course.checks import Client, Json, NotAttempted, NotReady
 from grading.inside import files, server
 from grading.inside.limits import Limits
-from grading.inside.nursery import Nursery
+from grading.inside.nursery import HOST, Nursery
 from grading.inside.remote import Notebook
 
 
@@ -43,6 +44,8 @@ class Remote:
             yield client
         self._notebook.freeze()
 
-    def docker(self) -> NoReturn:
-        """Nothing: this container has no engine."""
-        raise NotReady("There is no container engine in the grader.")
+    def docker(self) -> DockerClient:
+        """The copy's own engine, if it has one."""
+        if not HOST:
+            raise NotReady("There is no container engine in the grader.")
+        return DockerClient(base_url=HOST, timeout=self._limits.call_seconds)

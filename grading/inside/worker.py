@@ -75,7 +75,8 @@ def _call(namespace: dict, function: str, args: list, kwargs: dict) -> dict:
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        return {"no_json": type(value).__name__}
+        kind = f"{type(value).__module__}.{type(value).__name__}"
+        return {"no_json": kind.removeprefix("builtins.")}
     return {"value": value}
 
 

@@ -1,9 +1,12 @@
-"""Stands in for ``course.lab``: every name is there and does nothing."""
+"""Stands in for ``course.lab``: gives no checks and no hints, and knows the lab's ports."""
 
-from course import Silent, silent
+import os
+
+from course import Silent
 
 
-def __getattr__(name: str) -> Silent:
-    if name.startswith("_"):
-        raise AttributeError(name)
-    return silent
+class Lab(Silent):
+    """Only lets the commands of the cells find the ports."""
+
+    def __init__(self, name: str, **ports: int) -> None:
+        os.environ.update({variable: str(port) for variable, port in ports.items()})
