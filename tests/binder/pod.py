@@ -104,13 +104,14 @@ def binder_image() -> Iterator[str]:
 
 
 @contextmanager
-def pod(image: str, name: str) -> Iterator[Pod]:
-    """A pod in which JupyterLab runs, which starts the engine."""
+def pod(image: str, name: str, *, wait: bool = True) -> Iterator[Pod]:
+    """A pod in which JupyterLab runs, which starts the engine; ``wait`` until both answer."""
     _docker("rm", "--force", name)
     _docker("run", "--detach", "--name", name, *RIGHTS, *LIMITS, image, *SERVER)
     try:
         started = Pod(name)
-        started.wait()
+        if wait:
+            started.wait()
         yield started
     finally:
         _docker("rm", "--force", "--volumes", name)
