@@ -6,6 +6,8 @@ from authoring.source import Master, masters
 from course.checks import load
 
 PLACE = "<!-- labs -->"
+TERM = "<!-- term -->"
+DAYS = "<!-- days -->"
 PATH = Path("solutions/README.md")
 """Where the page goes, in a checkout."""
 
@@ -15,8 +17,9 @@ def guide(root: Path) -> str | None:
     source = root / "source/solutions/README.md"
     if not source.exists():
         return None
-    labs = [master for master in masters(root) if master.checks()]
-    text = source.read_text()
+    every = masters(root)
+    labs = [master for master in every if master.checks()]
+    text = source.read_text().replace(TERM, _term(every)).replace(DAYS, _days(every))
     return text.replace(PLACE, "\n".join(_lab(master, root) for master in labs)).rstrip() + "\n"
 
 
@@ -46,3 +49,45 @@ def _lab(master: Master, root: Path) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _term(every: list[Master]) -> str:
+    """A week for each lesson and for each lab; lesson 00 is part of the first week."""
+    lessons = [master for master in every if not master.lab]
+    weeks = [lessons[:2]]
+    for lesson in lessons[2:]:
+        weeks += [_labs_of(every, weeks[-1][-1]), [lesson]]
+    weeks.append(_labs_of(every, lessons[-1]))
+    rows = [
+        f"| {number} | {', '.join(map(_title, week))} | {_minutes(week)} |"
+        for number, week in enumerate(filter(None, weeks), 1)
+    ]
+    return "\n".join(["| Week | Together | Minutes |", "|---|---|---|", *rows])
+
+
+def _days(every: list[Master]) -> str:
+    """The lessons alone in days of at most six hours."""
+    days: list[list[Master]] = [[]]
+    for lesson in (master for master in every if not master.lab):
+        if _minutes([*days[-1], lesson]) > 360:
+            days.append([])
+        days[-1].append(lesson)
+    rows = [
+        f"| {number} | {', '.join(master.name[:2] for master in day)} | {_minutes(day)} |"
+        for number, day in enumerate(days, 1)
+    ]
+    return "\n".join(["| Day | Lessons | Minutes |", "|---|---|---|", *rows])
+
+
+def _labs_of(every: list[Master], lesson: Master) -> list[Master]:
+    return [master for master in every if master.lab and master.name[:2] == lesson.name[:2]]
+
+
+def _title(master: Master) -> str:
+    kind = "lab" if master.lab else "lesson"
+    return f"{kind} {master.name[:2]} {master.notebook().metadata['course']['title']}"
+
+
+def _minutes(chosen: list[Master]) -> int:
+    """What the core of all of them takes."""
+    return sum(master.notebook().metadata["course"]["minutes_core"] for master in chosen)

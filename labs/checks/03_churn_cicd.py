@@ -4,6 +4,7 @@ Made by `course build` from source/labs/03_churn_cicd.md: edit that instead.
 """
 
 import json
+import re
 from typing import Any
 
 import requests
@@ -71,6 +72,9 @@ def missing_values_are_found(target: Target) -> None:
     ]:
         pairs = found(target, [row])
         assert pairs == [[0, column]], f"{column} is missing in {row}, violations found {pairs}."
+    old = GOOD | {"tenure": None, "total_charges": None}
+    pairs = found(target, [old])
+    assert [0, "tenure"] in pairs, f"tenure is missing in {old}, violations found {pairs}."
 
 
 @check("ex1", points=1, kind="call")
@@ -78,6 +82,8 @@ def every_violation_is_listed(target: Target) -> None:
     """All violations are listed, not only the first of a customer or of the table."""
     rows = [GOOD | {"tenure": -1, "monthly_charges": 900.0}, GOOD, GOOD | {"senior_citizen": 2}]
     expected = [[0, "monthly_charges"], [0, "tenure"], [2, "senior_citizen"]]
+    rows += [GOOD | {"tenure": None, "total_charges": None}]  # it cannot be told to be new
+    expected += [[3, "tenure"], [3, "total_charges"]]
     pairs = found(target, rows)
     assert pairs == expected, f"Expected {expected} in some order, violations found {pairs}."
 
@@ -98,6 +104,7 @@ def differences_are_named(target: Target) -> None:
     names(target, offline, online, ["a", "b"])
     names(target, offline, offline, [])
     names(target, [{"customer": 1, "a": 1.0}], [{"customer": 1, "a": 1.00001}], ["a"])
+    names(target, [{"customer": 1, "a": 1e6}], [{"customer": 1, "a": 1e6 + 1e-4}], ["a"])
 
 
 @check("ex2", points=1, kind="call")
@@ -120,6 +127,8 @@ def missing_features_are_named(target: Target) -> None:
     both = {"customer": 1, "a": 2.0}
     names(target, [both | {"b": 1.0}], [both], ["b"])
     names(target, [both], [both | {"z": 0.0}], ["z"])
+    second = {"customer": 2, "a": 3.0}
+    names(target, [both, second], [both, {"customer": 2}], ["a"])
 
 
 def ranked(quality: float) -> tuple[list[int], list[float]]:
@@ -146,7 +155,9 @@ def grouped(called: dict[str, tuple[int, int]], others: dict[str, tuple[int, int
             labels += [label] * total
             scores += [0.9 - 0.3 * (1 - label)] * yes + [0.1 + 0.15 * label] * (total - yes)
             groups += [group] * total
-    return labels, scores, scores, groups
+    # It calls all who left, so it is fair; and with an AUC of 0.8 it is no better than these.
+    champion = [0.9 if label else (0.95, *[0.1] * 4)[i % 5] for i, label in enumerate(labels)]
+    return labels, scores, champion, groups
 
 
 @check("ex3", points=1, kind="call")
@@ -157,6 +168,11 @@ def bad_candidates_are_stopped(target: Target) -> None:
     same = ["all"] * 100
     decided(target, ["floor"], "AUC 0.7, as the champion", labels, weak, weak, same)
     decided(target, ["floor", "regression"], "AUC 0.7, champion 0.9", labels, weak, good, same)
+    labels, _, champion, groups = grouped({"a": (40, 40), "b": (0, 40)}, {"a": (0, 100)})
+    of = {"a": 0.9, "b": 0.1}
+    weak = [of[g] if left else 0.2 for left, g in zip(labels, groups, strict=True)]
+    every = ["floor", "regression", "fairness"]
+    decided(target, every, "AUC 0.5, one group never called", labels, weak, champion, groups)
 
 
 @check("ex3", points=1, kind="call")
@@ -187,6 +203,12 @@ def fairness_is_about_those_who_left(target: Target) -> None:
     decided(target, ["fairness"], "100% of the leavers of one group, 80% of the other", *unfair)
     fair = grouped({"a": (45, 50), "b": (90, 100)}, {"a": (0, 300), "b": (0, 20)})
     decided(target, [], "90% of the leavers of both groups, which leave at other rates", *fair)
+    labels, scores, champion, groups = fair
+    just = [0.3 if (s, g) == (0.9, "b") else s for s, g in zip(scores, groups, strict=True)]
+    told = "The same, with scores of exactly the threshold in one group"
+    decided(target, [], told, labels, just, champion, groups)
+    three = grouped({"a": (90, 100), "b": (70, 100), "c": (90, 100)}, {"a": (0, 100)})
+    decided(target, ["fairness"], "90%, 70% and 90% of the leavers of three groups", *three)
 
 
 @check("ex3", points=1, kind="call")
@@ -197,6 +219,8 @@ def small_groups_are_not_judged(target: Target) -> None:
     decided(target, [], "One group has only 19 leavers", *few)
     enough = grouped({"a": (100, 100), "b": (15, 20)}, stays)
     decided(target, ["fairness"], "A group with 20 leavers, of whom 75% are called", *enough)
+    tiny = grouped({"a": (5, 5), "b": (0, 5)}, {"a": (0, 10)})
+    decided(target, [], "All groups have 5 leavers", *tiny)
 
 
 def after(target: Target, name: str) -> dict[str, Any]:
@@ -221,10 +245,9 @@ def good_version_goes_live(target: Target) -> None:
     assert release["version"] == "1.0", "Production does not answer on its port."
     image = container["Config"]["Image"]
     assert "@sha256:" in image, f"Production was started from {image}, not from the digest given."
-    (address,) = container["NetworkSettings"]["Ports"]["8000/tcp"]
-    assert address["HostIp"] == "127.0.0.1", (
-        f"Production is published on {address['HostIp']}: the whole network can ask it."
-    )
+    published = container["NetworkSettings"]["Ports"]["8000/tcp"] or []
+    hosts = sorted({address["HostIp"] for address in published})
+    assert hosts == ["127.0.0.1"], f"Production is published on {hosts}, not on 127.0.0.1 alone."
     assert "STAGE=production" in container["Config"]["Env"], "STAGE is not production there."
 
 
@@ -237,6 +260,8 @@ def broken_version_stops_in_staging(target: Target) -> None:
     assert states[0] == states[1], (
         "Production was stopped or replaced, though the version had failed in staging."
     )
+    left = release["staging"]
+    assert not left, "After the failed test course-churn-staging is still there: remove it too."
 
 
 @check("ex4", points=1, kind="live")
@@ -252,18 +277,23 @@ def late_fault_is_taken_back(target: Target) -> None:
 FILE = "churn/.github/workflows/churn.yml"
 
 
-def jobs(target: Target) -> dict[str, dict]:
-    """The jobs of the student's workflow."""
+def workflow(target: Target) -> dict[str, Any]:
+    """The student's workflow; it has the three jobs."""
     try:
-        workflow = yaml.safe_load(target.read(FILE))
+        written = yaml.safe_load(target.read(FILE))
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" in line {where.line + 1}" if where else ""
         raise AssertionError(f"The workflow is no YAML{line}.") from None
-    found = workflow.get("jobs", {}) if isinstance(workflow, dict) else {}
+    found = written.get("jobs", {}) if isinstance(written, dict) else {}
     for name in ("test", "image", "release"):
         assert isinstance(found.get(name), dict), f"There is no job {name} with anything in it."
-    return found
+    return written
+
+
+def jobs(target: Target) -> dict[str, dict]:
+    """The jobs of the student's workflow."""
+    return workflow(target)["jobs"]
 
 
 def needed(job: dict) -> list[str]:
@@ -282,29 +312,42 @@ def jobs_wait_for_each_other(target: Target) -> None:
 
 @check("ex5", points=1, kind="file")
 def reference_is_handed_on(target: Target) -> None:
-    """The digest goes from image to release, and into the script through env."""
-    found = jobs(target)
+    """The digest goes from image to release; code, digest and ports get to the script."""
+    written = workflow(target)
+    found = written["jobs"]
     output = str(found["image"].get("outputs", {}).get("reference", ""))
     assert "steps.push.outputs.reference" in output, "The job image has no output reference."
-    steps = [step for step in found["release"].get("steps", []) if "run" in step]
-    scripts = [step for step in steps if "deploy/release.sh" in step["run"]]
+    steps = found["release"].get("steps", [])
+    scripts = [step for step in steps if "deploy/release.sh" in step.get("run", "")]
     assert scripts, "No step of release calls deploy/release.sh."
-    assert not any("${{" in step["run"] for step in steps), (
+    assert not any("${{" in step.get("run", "") for step in steps), (
         "There is a ${{ }} inside a run: pass it as a variable, through env."
     )
-    given = str(found["release"].get("env", "")) + str(scripts[0].get("env", ""))
+    before = steps[: steps.index(scripts[0])]
+    like = {name: found["test"]["steps"][0][name] for name in ("uses", "with")}
+    assert any(like.items() <= step.items() for step in before), (
+        "The script is called before release has got the code, by the step of the other jobs."
+    )
+    env = {}
+    for place in (written, found["release"], scripts[0]):
+        env |= place.get("env") or {}
+    given = " ".join(map(str, env.values()))
     assert "needs.image.outputs.reference" in given, "release does not get image's reference."
+    for name in ("PORT", "STAGING_PORT"):
+        assert f"vars.{name}" in str(env.get(name, "")), f"The script does not get {name}."
 
 
 @check("ex5", points=1, kind="file")
 def only_main_is_released(target: Target) -> None:
     """Only pushes to main are released, in the environment, with the least rights."""
     release = jobs(target)["release"]
-    condition = str(release.get("if", ""))
-    limited = "refs/heads/main" in condition or "ref_name == 'main'" in condition
-    assert limited or "== 'push'" in condition, (
+    condition = re.sub(r"\s+", "", str(release.get("if", "")).replace('"', "'"))
+    limits = ["=='refs/heads/main'", "ref_name=='main'", "=='push'", "!='pull_request'"]
+    assert any(limit in condition for limit in limits), (
         "The job release has no `if` that keeps pull requests out."
     )
+    machine = release.get("runs-on")
+    assert machine == "ubuntu-latest", f"release runs on {machine!r}, not on ubuntu-latest."
     environment = release.get("environment")
     name = environment.get("name") if isinstance(environment, dict) else environment
     assert name == "production", f"The environment of release is {name!r}, not production."
@@ -315,7 +358,7 @@ def only_main_is_released(target: Target) -> None:
 
 @check("ex5", points=1, kind="live")
 def image_of_the_commit_is_in_the_registry(target: Target) -> None:
-    """The run has pushed the image of this commit to the registry."""
+    """The run has pushed the image of this commit to the registry, and released it."""
     client = target.docker()
     jobs(target)
     commit = target.read("commit").strip()
@@ -327,6 +370,9 @@ def image_of_the_commit_is_in_the_registry(target: Target) -> None:
     url = f"http://127.0.0.1:{address['HostPort']}/v2/course-churn/tags/list"
     tags = requests.get(url, timeout=5).json().get("tags") or []
     assert commit in tags, f"The registry has the tags {tags}, but none is the commit {commit}."
+    log = target.read("act.log")
+    released = re.search(r"\[Churn/Release *\].*Job succeeded", log)
+    assert released, "The image is pushed, but the job release has not succeeded: see act's log."
 
 
 HINTS = {

