@@ -1,6 +1,8 @@
 # Each target first makes sure of .venv, from the lock requirements.txt.
 PY := .venv/bin/python
 COURSE := .venv/bin/course
+# What takes longest, and can be tested side by side with the notebooks.
+BESIDE := tests/test_rootless.py tests/test_lab_answers.py
 
 .PHONY: site start test test-binder run build lint check clean bench soak lock setup help
 
@@ -10,7 +12,8 @@ start: setup  ## set everything up and open the course in JupyterLab
 test: setup lint  ## run every test and execute every notebook
 	@.ci/tools
 	@$(COURSE) engine up && $(COURSE) images || test "$$CI" != true
-	@$(PY) -m pytest tests notebooks solutions --nbval --nbval-sanitize-with nbval.cfg -m "not soak and not binder"
+	@$(PY) -m pytest tests $(BESIDE:%=--ignore %) -m "not soak and not binder"
+	@$(PY) -m pytest $(BESIDE) notebooks solutions --nbval --nbval-sanitize-with nbval.cfg --numprocesses 2 --no-loadscope-reorder -m "not soak and not binder"
 
 run: setup  ## execute every notebook headlessly; reports/ holds the results
 	@$(COURSE) run
@@ -36,17 +39,20 @@ bench: setup  ## measure, beside what one would use instead
 	@$(PY) benchmarks/start.py
 	@$(PY) benchmarks/grade.py
 	@$(PY) benchmarks/drift.py
+	@$(PY) benchmarks/memory.py
+	@$(PY) benchmarks/pod.py
+	@$(PY) benchmarks/capacity.py
 
 soak: setup  ## what is long: everything twice, repeated loops
 	@$(PY) -m pytest tests -m soak
 
-test-binder: setup  ## every lesson that fits there, in a pod like Binder's
-	@$(PY) -m pytest tests/test_rootless.py tests/binder -m "engine or binder"
+test-binder: setup  ## every lesson that fits there, in a pod like Binder's; a class of three
+	@$(PY) -m pytest tests/test_rootless.py tests/test_hub.py tests/test_grading_live.py tests/binder -m "engine or binder"
 
 lock: setup  ## resolve the dependencies anew into requirements.txt
 	@$(PY) .ci/lock
 
-setup:
+setup:  ## make .venv from the lock, or bring it up to date
 	@python3 course/bootstrap.py
 
 help:

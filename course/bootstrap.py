@@ -10,12 +10,13 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
@@ -23,6 +24,7 @@ VENV_PYTHON = os.path.join(VENV, "bin", "python")
 STAMP = os.path.join(VENV, "course-setup.json")
 LOCK = os.path.join(ROOT, "requirements.txt")
 PROJECT = os.path.join(ROOT, "pyproject.toml")
+BUNDLE = os.path.join(ROOT, "bundle")  # only in a folder for a room without a network
 UV_PIP = [os.path.join(VENV, "bin", "uv"), "pip"]
 INTO_VENV = ["--python", VENV_PYTHON]  # not into an environment that is active elsewhere
 
@@ -43,6 +45,10 @@ NETWORK_HELP = """\
 {} check the connection; behind a proxy set HTTPS_PROXY;
 where you have a package index of your own: pip config set global.index-url ADDRESS.
 Then run the same command again: what was downloaded is kept."""
+BUNDLE_HELP = """\
+Packages come from the folder bundle/ here. `cd bundle && sha256sum --check --quiet SHA256SUMS`
+names files that are damaged or missing: then unpack the archive again.
+Then run the same command again."""
 NETWORK_FAULT = re.compile(
     r"connect|resolv|resolution|dns error|timed out|timeout|unreachable|certificate"
     r"|proxy|error sending request|from versions: none",
@@ -76,7 +82,8 @@ def set_up() -> None:
     if there.get("made for") != identity():
         check_disk()
         get_venv_module()
-        say(f"Making .venv: {download_size()} to download, {NEEDED_DISK_GB} GB of disk.")
+        source = "from bundle/" if read_bundle() else f"{download_size()} to download"
+        say(f"Making .venv: {source}, {NEEDED_DISK_GB} GB of disk.")
         # It may be half made: it starts anew, and what was downloaded for it comes
         # from uv's cache.
         run("venv", [sys.executable, "-m", "venv", "--clear", VENV])
@@ -155,20 +162,48 @@ def python_version(python: str) -> Tuple[int, ...]:
 
 
 def find_python() -> None:
-    """Go on with a Python that is new enough; another one takes over this process."""
-    if sys.version_info[:2] >= OLDEST_PYTHON:
+    """Go on with a Python that suits; another one takes over this process."""
+    bundle = read_bundle()
+    here = f"{platform.system()} {platform.machine()}"
+    if bundle and bundle["machine"] != here:
+        raise Stop(
+            f"this bundle is for {bundle['machine']}, and this machine is {here}.\n"
+            "Make one with `course bundle` on a machine like this."
+        )
+    if suits(sys.version_info[:2], bundle):
         return
     for name in (VENV_PYTHON, *OTHER_PYTHONS):
         path = shutil.which(name)
-        if path and python_version(path) >= OLDEST_PYTHON:
+        if path and suits(python_version(path), bundle):
             os.execv(path, [path, os.path.abspath(__file__)])  # noqa: S606
     needed = "%d.%d" % OLDEST_PYTHON
     found = "%d.%d.%d" % sys.version_info[:3]
+    if bundle:
+        raise Stop(
+            f"this bundle is for Python {' or '.join(bundle['pythons'])}. `python3` is "
+            f"Python {found} ({sys.executable}).\n"
+            "Install one of those; `course bundle --python VERSION` makes one for another."
+        )
     raise Stop(
         f"Python {needed} or later is needed. `python3` is Python {found} "
         f"({sys.executable}), and none of {', '.join(OTHER_PYTHONS)} is there.\n"
         f"{HOW_TO_GET_PYTHON}"
     )
+
+
+def suits(version: Tuple[int, ...], bundle: Dict[str, Any]) -> bool:
+    """Whether a Python is new enough, and one of those that a bundle has packages for."""
+    name = ".".join(str(part) for part in version)
+    return version >= OLDEST_PYTHON and name in bundle.get("pythons", [name])
+
+
+def read_bundle() -> Dict[str, Any]:
+    """What the bundle here says of itself; empty where there is none."""
+    try:
+        with open(os.path.join(BUNDLE, "about.json")) as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return {}
 
 
 def check_disk() -> None:
@@ -265,10 +300,17 @@ def install_packages() -> None:
         with open(LOCK) as source, open(first, "w") as target:
             target.write(pinned("uv", source.read()))
         pip = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run("pip", [*pip, "--require-hashes", "--no-deps", "-r", first])
+        run("pip", [*pip, *package_source(), "--require-hashes", "--no-deps", "-r", first])
     environment = dict(settings_from_pip(), **os.environ)
-    sync = [*UV_PIP, "sync", *INTO_VENV, "--require-hashes", LOCK]
+    sync = [*UV_PIP, "sync", *INTO_VENV, *package_source(), "--require-hashes", LOCK]
     run("uv", sync, environment, show=True)
+
+
+def package_source() -> List[str]:
+    """The options by which pip and uv install from the bundle, where there is one."""
+    if not read_bundle():
+        return []
+    return ["--no-index", "--find-links", os.path.join(BUNDLE, "packages")]
 
 
 def install_project() -> None:
@@ -331,6 +373,7 @@ def run(
         show: whether it may draw its progress on a terminal.
     """
     visible = show and sys.stderr.isatty()
+    help_text = BUNDLE_HELP if read_bundle() else NETWORK_HELP
     try:
         done = subprocess.run(
             command,
@@ -347,11 +390,11 @@ def run(
     if done.returncode == 0:
         return
     if visible:
-        raise Stop(f"{name} failed, see above.\n{NETWORK_HELP.format('If it is the network:')}")
+        raise Stop(f"{name} failed, see above.\n{help_text.format('If it is the network:')}")
     last_lines = "\n".join("    " + line for line in done.stdout.strip().splitlines()[-5:])
     advice = "Put that right, then run the same command again."
-    if NETWORK_FAULT.search(done.stdout):
-        advice = NETWORK_HELP.format("The network does not answer, or refuses:")
+    if read_bundle() or NETWORK_FAULT.search(done.stdout):
+        advice = help_text.format("The network does not answer, or refuses:")
     raise Stop(f"{name} failed; its last lines:\n{last_lines}\n{advice}")
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 import rootless
 from course import ROOT, cleanup, consent, doctor, engine, images
 from course.errors import CourseError
+from offline import room
 
 FIRST_LESSON = "01_docker"
 """What `start` gets base images for; the other lessons get theirs when they begin."""
@@ -100,12 +101,11 @@ def images_command(
     yes: Yes = False,
 ) -> None:
     """Get the lessons' base images: pull them, or build stand-ins after asking."""
-    if lesson and lesson not in images.LESSON_IMAGES:
-        known = ", ".join(images.LESSON_IMAGES)
-        raise CourseError(f"No base images are known for {lesson}.", f"There are some for {known}.")
+    _require_known([lesson] if lesson else [])
     wanted = images.LESSON_IMAGES[lesson] if lesson else images.ALL
     found = engine.find()
     client = found.client()
+    room.provide(client, wanted, tell=out.print)
     for ref in images.missing(client, wanted):
         size = images.download_mb(ref)
         out.print(f"{ref}: pulling {size:.0f} MB" if size else f"{ref}: pulling")
@@ -184,7 +184,7 @@ def run(
 def check_command(name: Annotated[str, typer.Argument(help="Which lab: 01, or its name.")]) -> None:
     """Run your notebook of a lab from top to bottom and show its points; 1 if some are missing.
 
-    It runs in a folder of its own. The lab's containers are removed first.
+    It runs as it is saved, in a folder of its own. The lab's containers are removed first.
     """
     from course import lab
 
@@ -214,12 +214,23 @@ def grade_command(
     checkpoint: Annotated[
         str | None, typer.Option(help="The exercise from which on the lab was handed out.")
     ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Judge running containers too: an engine for each copy.")
+    ] = False,
 ) -> None:
     """Grade a class: one locked-down container a copy; run again to go on."""
     from grading.grade import grade
     from grading.report import summary
 
-    results = grade(lab, submissions, out_folder, jobs=jobs, tests=tests, checkpoint=checkpoint)
+    results = grade(
+        lab,
+        submissions,
+        out_folder,
+        jobs=jobs,
+        tests=tests,
+        checkpoint=checkpoint,
+        with_live=live,
+    )
     for line in summary(results):
         out.print(line, markup=False)
     out.print(f"Grades, gradebooks and feedback are in {out_folder}/.", markup=False)
@@ -238,6 +249,25 @@ def release_command(
 
     path = release(lab, out_folder, checkpoint=checkpoint)
     out.print(f"Wrote {path}.", markup=False)
+
+
+@app.command("bundle")
+def bundle_command(
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the archive goes.")],
+    lessons: Annotated[
+        list[str] | None, typer.Argument(help="Only for 01_docker, say, and lab01.")
+    ] = None,
+    python: Annotated[
+        list[str] | None, typer.Option(help="Its Python, such as 3.13; may be repeated.")
+    ] = None,
+) -> None:
+    """Make the archive for a room without a network: course, packages, base images."""
+    from offline.make import make
+
+    _require_known(lessons or [])
+    here = "{}.{}".format(*sys.version_info)
+    path = make(lessons or list(images.LESSON_IMAGES), out_folder, python or [here], out.print)
+    out.print(f"Wrote {path}, {path.stat().st_size / 1e6:.0f} MB.", markup=False)
 
 
 @app.command()
@@ -284,3 +314,12 @@ def start(yes: Yes = False) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = os.environ | {"PATH": path}
     raise typer.Exit(subprocess.run(command, cwd=ROOT, env=env).returncode)
+
+
+def _require_known(lessons: list[str]) -> None:
+    """Stop at a name that no lesson or lab with base images has."""
+    if unknown := [name for name in lessons if name not in images.LESSON_IMAGES]:
+        raise CourseError(
+            f"No base images are known for {', '.join(unknown)}.",
+            f"There are some for {', '.join(images.LESSON_IMAGES)}.",
+        )

@@ -17,11 +17,12 @@ from rich.table import Table
 import rootless
 from course import ROOT, engine, images
 from course.errors import CourseError
+from offline import room
 
 OLDEST_PYTHON = (3, 11)
 PORTS = {
     "lesson 01": [8001, 8002, 5001],
-    "lesson 02": [8021, 8022, 8023, 8024],
+    "lesson 02": [8021, 8022],
     "lesson 03": [8031, 8032, 5031],
     "lesson 04": [8041, 8042],
     "lesson 05": [8051, 8052, 8053, 8054, 8055],
@@ -79,9 +80,28 @@ def table(findings: list[Finding]) -> Table:
     return shown
 
 
+def system() -> Iterator[Finding]:
+    """The operating system, and what it does differently."""
+    name, release = platform.system(), platform.release()
+    found = f"{name} {release}, {platform.machine()}"
+    if name == "Windows":
+        fix = "Work inside WSL 2: `wsl --install`, then clone the course there."
+        yield Finding("system", BAD, found, fix)
+    elif "microsoft" not in release.lower():
+        yield Finding("system", GOOD, found)
+    elif "WSL2" not in release:
+        fix = "This is WSL 1. In Windows: `wsl --set-version <distribution> 2`."
+        yield Finding("system", BAD, found, fix)
+    elif ROOT.is_relative_to("/mnt"):
+        fix = "Files on Windows' disk are slow and lose their modes: clone the course into ~."
+        yield Finding("system", WARNING, f"{found}; the course is in {ROOT}", fix)
+    else:
+        yield Finding("system", GOOD, f"{found}, WSL 2")
+
+
 def python() -> Iterator[Finding]:
     """The Python that runs the course."""
-    found = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
+    found = platform.python_version()
     if sys.version_info >= OLDEST_PYTHON:
         yield Finding("Python", GOOD, found)
     else:
@@ -134,7 +154,9 @@ def container_engine() -> Iterator[Finding]:
     for ref in images.ALL:
         state = images.state(client, ref)
         if state.origin == "missing":
-            yield Finding(f"image {ref}", WARNING, "missing", "Its lesson pulls it.")
+            absent = room.is_here() and ref not in room.about()["images"]
+            fix = "It is not in this bundle." if absent else "Its lesson gets it."
+            yield Finding(f"image {ref}", WARNING, "missing", fix)
         else:
             yield Finding(f"image {ref}", GOOD, f"{state.origin}, {state.size_mb} MB")
 
@@ -176,7 +198,11 @@ def machine() -> Iterator[Finding]:
 
 
 def network() -> Iterator[Finding]:
-    """Whether the package index and the image registry can be reached."""
+    """Whether the package index and the image registry can be reached, or the bundle is here."""
+    if room.is_here():
+        lessons = ", ".join(room.about()["lessons"])
+        yield Finding("bundle", GOOD, f"packages and images of {lessons}")
+        return
     if images.index_answers():
         yield Finding("package index", GOOD, "answers")
     else:
@@ -216,6 +242,7 @@ def _command_and_plugins() -> Iterator[Finding]:
 
 
 CHECKS: list[Callable[[], Iterator[Finding]]] = [
+    system,
     python,
     packages,
     programs,

@@ -13,6 +13,8 @@ from course.errors import CourseError
 
 EXPECTED_ERROR = "raises-exception"
 PAPERMILL_NOTE = "papermill-error-cell-tag"
+# A kernel warns that who sees this machine's loopback sees what it says.
+QUIET = ["--log-level=ERROR"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ def execute(nb: NotebookNode, *, progress: bool = False) -> tuple[NotebookNode, 
         work.mkdir()
         nbformat.write(nb, source)
         try:
-            papermill.execute_notebook(source, target, cwd=work, progress_bar=progress)
+            papermill.execute_notebook(
+                source, target, cwd=work, progress_bar=progress, extra_arguments=QUIET
+            )
         except PapermillExecutionError:
             pass  # whether it was expected is decided below
         except RuntimeError as error:
@@ -71,13 +75,19 @@ def code_cells(nb: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
+def error_of(cell: NotebookNode) -> str:
+    """How an executed cell failed, with the last lines of its standard error; or nothing."""
+    said = "".join(o.text for o in cell.outputs if o.get("name") == "stderr")
+    for output in cell.outputs:
+        if output.output_type == "error":
+            last_lines = said.strip().splitlines()[-5:]
+            return "\n".join([f"{output.ename}: {output.evalue}", *last_lines])
+    return ""
+
+
 def _first_failure(nb: NotebookNode) -> Failure | None:
     for index, cell in enumerate(code_cells(nb)):
-        if EXPECTED_ERROR in tags(cell):
-            continue
-        said = [o.text for o in cell.outputs if o.get("name") == "stderr"]
-        for output in cell.outputs:
-            if output.output_type == "error":
-                last_lines = "".join(said).strip().splitlines()[-5:]
-                return Failure(index, "\n".join([f"{output.ename}: {output.evalue}", *last_lines]))
+        message = error_of(cell)
+        if message and EXPECTED_ERROR not in tags(cell):
+            return Failure(index, message)
     return None

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from course import ROOT, cleanup, engine, images
 from course.errors import CourseError
+from offline import room
 
 _origin: Path | None = None  # the notebook's folder: start() leaves it
 
@@ -86,7 +87,7 @@ def wait_for(url: str, seconds: float = 30) -> str:
 def materialize_service() -> None:
     """Put the service of lesson 02 into the folder ``service``, as that lesson leaves it."""
     unwanted = shutil.ignore_patterns("__pycache__", ".pytest_cache", "model")
-    shutil.copytree(ROOT / "docker/service", "service", ignore=unwanted)
+    shutil.copytree(ROOT / "docker/service", "service", ignore=unwanted, dirs_exist_ok=True)
     print("The service of lesson 02 is in the folder service.")
 
 
@@ -101,6 +102,7 @@ def _prepare_engine(name: str) -> None:
     os.environ |= found.environment()
     client = found.client()
     cleanup.remove(client, name)
+    room.provide(client, images.LESSON_IMAGES[name])
     for ref in images.missing(client, images.LESSON_IMAGES[name]):
         print(f"Pulling {ref} ...")
         if reason := images.pull(client, ref):

@@ -1,12 +1,13 @@
 """A real browser, and JupyterLab's menus in it."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 
 @contextmanager
@@ -34,6 +35,9 @@ def menu(page: Page, name: str, item: str) -> None:
 
 def run_all(page: Page) -> None:
     """Clear the open notebook's outputs, restart its kernel and run all cells."""
+    # A kernel that is restarted before the page is connected to it stays "Unknown" for ever.
+    status = page.locator("#jp-main-statusbar", has_text=re.compile(r"\| Idle"))
+    expect(status).to_be_visible(timeout=60_000)
     menu(page, "Edit", "Clear Outputs of All Cells")
     menu(page, "Run", "Restart Kernel and Run All Cells…")
     page.get_by_role("button", name="Confirm Kernel Restart").click()

@@ -1,15 +1,16 @@
 """What all tests share, and what happens where there is no container engine."""
 
 import os
+import re
 import shutil
-import socket
 import tempfile
-import time
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from authoring.build import build
 from authoring.source import masters
@@ -80,6 +81,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for line in _not_run:
         terminalreporter.section("NOT RUN: no container engine", yellow=True)
         terminalreporter.write_line(line)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of xdist's hands over what it left out."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["not_run"] = _not_run
+
+
+class ByNotebook(LoadScopeScheduling):
+    """One process for each lesson or lab: two runs of it would remove each other's containers."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        notebook = re.search(r"[/[](\d\d_\w+)", nodeid)
+        return notebook[1] if notebook else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByNotebook:
+    """Share out the tests by lesson and lab, others by file."""
+    return ByNotebook(config, log)
+
+
+def pytest_testnodedown(node: Any) -> None:
+    """Take what such a process left out; all leave out the same."""
+    _not_run[:] = getattr(node, "workeroutput", {}).get("not_run", _not_run)
 
 
 def pytest_unconfigure() -> None:
@@ -198,19 +223,3 @@ ping()
 ```
 """
 )
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
-def eventually(condition, seconds: float = 20) -> bool:
-    """Whether ``condition()`` becomes true within ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False

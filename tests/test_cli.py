@@ -54,6 +54,27 @@ def test_a_package_that_differs_from_the_lock_is_named(monkeypatch):
     assert finding.fix == "Run `make setup`."
 
 
+@pytest.mark.parametrize(
+    ("name", "release", "place", "status", "words"),
+    [
+        ("Linux", "6.12.0", "/srv/course", doctor.GOOD, ""),
+        ("Darwin", "24.6.0", "/opt/course", doctor.GOOD, ""),
+        ("Linux", "6.6.87-microsoft-standard-WSL2", "/srv/course", doctor.GOOD, ""),
+        ("Linux", "6.6.87-microsoft-standard-WSL2", "/mnt/c/course", doctor.WARNING, "into ~"),
+        ("Linux", "4.4.0-19041-Microsoft", "/srv/course", doctor.BAD, "--set-version"),
+        ("Windows", "11", "C:/course", doctor.BAD, "WSL 2"),
+    ],
+)
+def test_the_doctor_names_the_system(monkeypatch, name, release, place, status, words):
+    monkeypatch.setattr(doctor.platform, "system", lambda: name)
+    monkeypatch.setattr(doctor.platform, "release", lambda: release)
+    monkeypatch.setattr(doctor, "ROOT", Path(place))
+    (finding,) = doctor.system()
+    assert finding.status == status
+    assert words in finding.fix
+    assert bool(finding.fix) == (status != doctor.GOOD)
+
+
 def test_red_lines_say_what_to_do_and_fail_the_doctor(monkeypatch):
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)

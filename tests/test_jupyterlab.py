@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from browser import browse, run_all
-from conftest import eventually
 from playwright.sync_api import expect
+from waiting import eventually
 
 from course import ROOT
 

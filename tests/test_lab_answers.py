@@ -68,21 +68,15 @@ def twice(nb):
     return nb
 
 
+@pytest.mark.engine
 @EACH_LAB
-def test_the_solution_is_right_the_second_time_too(master):
+def test_the_solution_is_right_the_second_time_too_and_leaves_nothing(client, master):
     done, failure = execute(twice(master.notebook()))
     assert failure is None
     verdicts = [printed(cell) for cell in done.cells if cell.source.startswith("lab.check(")]
     assert len(verdicts) == 2 * len(master.exercises())
     assert verdicts[0::2] == verdicts[1::2]
     assert all(text.count("right:") == text.count("\n") - 1 for text in verdicts)
-
-
-@pytest.mark.engine
-@EACH_LAB
-def test_a_solution_leaves_nothing_in_the_engine(client, master):
-    _, failure = execute(master.notebook())
-    assert failure is None
     label = {"label": f"mlops.course=lab{master.name[:2]}"}
     assert client.containers.list(all=True, filters=label) == []
     assert client.images.list(filters=label) == []

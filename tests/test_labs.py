@@ -1,13 +1,18 @@
 """Labs: their masters, their gates, and what their notebooks call."""
 
+import os
 import shutil
 import sys
 import types
+from datetime import datetime
 from pathlib import Path
 
+import nbformat
+import numpy as np
 import psutil
 import pytest
 from conftest import HEAD
+from nbformat.v4 import new_code_cell
 
 from authoring import gates
 from authoring.build import build
@@ -15,6 +20,7 @@ from authoring.source import Wrong, masters, solution_lines, with_wrong_answer
 from course import ROOT, engine, lab
 from course.checks import NotAttempted, NotReady, load
 from course.errors import CourseError
+from course.execute import execute
 
 GRADED = HEAD.replace("needs: []", "needs: []\n  points: 3") + (
     '''# Lab
@@ -277,9 +283,10 @@ def loop():
 
 
 FAULTS = {
-    "raises": (lambda: {}["key"], "f raised KeyError: 'key'"),
-    "exits": (sys.exit, "f raised SystemExit"),
+    "raises": (lambda: {}["key"], r"f\(\) raised KeyError: 'key'"),
+    "exits": (sys.exit, r"f\(\) raised SystemExit"),
     "no JSON": (lambda: {1, 2}, "f returned a set, which JSON cannot hold"),
+    "of numpy": (lambda: np.bool(True), "f returned a numpy.bool, which .* convert with bool"),
     "endless": (loop, "f took more than 0.2 seconds"),
 }
 
@@ -291,6 +298,15 @@ def test_a_function_that_fails_is_wrong_and_says_how(notebook, monkeypatch, faul
     names["f"], message = FAULTS[fault]
     with pytest.raises(AssertionError, match=message):
         target.call("f")
+
+
+def test_an_endless_function_is_not_waited_for_as_long_again(notebook, monkeypatch):
+    target, names = notebook
+    monkeypatch.setattr(lab, "CALL_SECONDS", 0.5)
+    names["f"] = loop
+    for limit in ("0.5", "0.05"):
+        with pytest.raises(AssertionError, match=f"f took more than {limit} seconds"):
+            target.call("f")
 
 
 def test_read_tells_a_written_file_from_a_stub(notebook, tmp_path):
@@ -479,5 +495,59 @@ def test_a_lab_that_is_no_notebook_is_named(graded):
 
 
 def test_a_lab_that_got_to_no_check_names_the_cell_that_failed_first(graded):
-    with pytest.raises(CourseError, match=r"(?s)01_ping.ipynb. Code cell 3 failed first:\nNotImpl"):
+    said = r"(?s)01_ping.ipynb.\nCell \[3\] failed: NotImpl"
+    with pytest.raises(CourseError, match=said):
         lab.run("01", graded)
+
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+CELLS = {
+    'from course.lab import Lab; lab = Lab("02_recommendation_api")': [],
+    '%%bash\necho "the last words of a build" >&2\nexit 3': ["ex1"],
+    "1 / 0": ["ex2"],
+    'lab.check("ex1")': [],
+    "2 / 0": [],
+}
+
+
+@pytest.mark.slow
+def test_course_check_says_when_the_notebook_was_saved_and_which_cells_failed(tmp_path):
+    shutil.copytree(ROOT / "labs/checks", tmp_path / "labs/checks")
+    path = tmp_path / "labs/02_recommendation_api.ipynb"
+    cells = [new_code_cell(text, metadata={"tags": tags}) for text, tags in CELLS.items()]
+    nb = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+    nbformat.write(nb, path)
+    saved = datetime(2026, 3, 1, 14, 5).timestamp()
+    os.utime(path, (saved, saved))
+    shown, complete = lab.run("02", tmp_path)
+    assert not complete
+    assert shown.startswith("02_recommendation_api.ipynb as it was saved at 14:05:\n\nex1: 0 of")
+    assert "\nA cell of ex1 failed: the last words of a build\n\nex2: not checked" in shown
+    assert "\nA cell of ex2 failed: ZeroDivisionError: division by zero\n" in shown
+    assert shown.count(" failed: ") == 2
+
+
+STRAYING = """\
+import mlflow
+from course.lab import Lab
+lab = Lab("04_churn_mlflow")
+mlflow.set_tracking_uri("sqlite:///mine.db")
+mine = mlflow.set_experiment("mine")
+
+def choose(uri, data_sha256, floor):
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_experiment("churn")
+
+lab.check("ex3")
+assert mlflow.get_tracking_uri() == "sqlite:///mine.db"
+with mlflow.start_run() as run:
+    assert run.info.experiment_id == mine.experiment_id
+assert len(mlflow.search_runs(["0", mine.experiment_id])) == 1
+"""
+
+
+@pytest.mark.slow
+def test_a_check_leaves_mlflow_where_the_student_had_it():
+    cells = [new_code_cell(STRAYING)]
+    _, failure = execute(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL}))
+    assert failure is None

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import requests
 import yaml
-from conftest import free_port
 from mlflow import MlflowClient
+from waiting import free_port
 
 from authoring.source import masters
 from course import ROOT

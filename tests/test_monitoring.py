@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 import requests
 import yaml
-from conftest import eventually, free_port
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
+from waiting import eventually, free_port
 
 from authoring.source import masters
 from course import ROOT

@@ -5,6 +5,7 @@ import importlib.metadata
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tokenize
@@ -269,6 +270,23 @@ def lines_of_code(source):
     return len(lines - docstrings)
 
 
+def test_the_readme_can_say_when_the_course_last_passed(tmp_path):
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/verified", tmp_path / ".ci")
+    readme = tmp_path / "README.md"
+    shutil.copy(ROOT / "README.md", readme)
+    before = readme.read_text().splitlines()
+    subprocess.run([tmp_path / ".ci/verified", "2031-02-03"], check=True)
+    changed = [
+        new for old, new in zip(before, readme.read_text().splitlines(), strict=True) if old != new
+    ]
+    assert changed == ["Last passed with the newest versions of everything: 2031-02-03."]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["README.md"]
+    for word in ("today", "2031-02-03; rm -r x"):
+        wrong = subprocess.run([tmp_path / ".ci/verified", word], capture_output=True, text=True)
+        assert (wrong.returncode, "Not a date" in wrong.stderr) == (2, True)
+
+
 def test_the_core_can_be_read_in_an_hour():
     assert lines_of_code('"""Doc."""\n\n# comment\nx = 1\ny = """a\nb"""\n') == 3
     # bootstrap.py runs on its own, before the package can be imported.
@@ -284,3 +302,14 @@ def test_the_development_container_sets_up_what_the_readme_does():
     assert target in targets
     opened = described["customizations"]["codespaces"]["openFiles"]
     assert [name for name in opened if not (ROOT / name).exists()] == []
+
+
+def test_what_students_write_is_not_taken_for_a_test_of_ours(tmp_path):
+    for folder in ("workspace/02_apis", "mine"):
+        (tmp_path / "notebooks" / folder).mkdir(parents=True)
+        (tmp_path / "notebooks" / folder / "test_it.py").write_text("def test_it(): pass\n")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    command = [sys.executable, "-m", "pytest", "--collect-only", "--quiet", "notebooks"]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+    assert "mine/test_it.py::test_it" in shown
+    assert "workspace" not in shown

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import free_port
+from waiting import free_port
 
 from authoring.source import masters
 from course import ROOT

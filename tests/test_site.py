@@ -8,7 +8,7 @@ from urllib.parse import urldefrag, urljoin
 
 import pytest
 from browser import browse
-from conftest import eventually
+from waiting import eventually
 
 from authoring import site
 from course import ROOT
