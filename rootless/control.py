@@ -26,6 +26,8 @@ PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
     "modprobe": "kmod",
     "ip": "iproute2",
+    "tcc": "tcc",
+    "ld": "binutils",
 }
 """The programs that it needs, and the packages of Debian 13 that bring them."""
 

@@ -8,6 +8,7 @@ folders, devices, namespaces or added rights for containers, no plugins, no swar
 import json
 import re
 from typing import Any
+from urllib.parse import parse_qsl
 
 LONGEST_BODY = 2**20
 
@@ -28,6 +29,7 @@ _OPEN = re.compile(
     rf"|POST {_VERSION}/networks/(?:prune|[\w.-]+/(?:connect|disconnect))"
     rf"|(?:GET|DELETE) {_VERSION}/volumes(?:/{_SOMETHING})?"
 )
+_BUILD = re.compile(rf"POST {_VERSION}/build")
 _LOOKED_AT = {
     "container": re.compile(rf"POST {_VERSION}/containers/create"),
     "command": re.compile(rf"POST {_VERSION}/containers/[\w.-]+/exec"),
@@ -69,13 +71,16 @@ def require_plain(head: bytes) -> None:
     """Raise Refused if dockerd might read another request in ``head`` than we do."""
     if re.search(rb"(?<!\r)\n|\r(?!\n)|\r\n[ \t]", head):
         raise Refused("The request has lines that end in another way than HTTP's.")
+    if re.search(rb"x-www-form-urlencoded", head, re.IGNORECASE):
+        raise Refused("What is asked must stand in the address, not in a form.")
 
 
-def looks_at(request: str) -> str | None:
+def looks_at(request: str, query: str = "") -> str | None:
     """Which kind of body has to be looked at; None if the request may pass as it is.
 
     Args:
         request: its method and path, such as ``POST /v1.41/containers/create``.
+        query: what follows the path's question mark.
 
     Raises:
         Refused: it is none of those that are allowed.
@@ -86,6 +91,12 @@ def looks_at(request: str) -> str | None:
     path = request.partition(" ")[2]
     if not _OPEN.fullmatch(request) or "//" in path or "/." in path:
         raise Refused(f"{request} is not allowed here.")
+    if _BUILD.fullmatch(request):
+        for name, value in parse_qsl(query):
+            if name == "networkmode":
+                _require_own_network(value)
+            elif name == "cgroupparent":
+                raise Refused(f"{name} is not allowed here.")
     return None
 
 
@@ -134,8 +145,7 @@ def harmless(kind: str, body: bytes) -> bytes:
 
 def _host_config(asked: dict[str, Any]) -> dict[str, Any]:
     config = _only("host", asked)
-    if str(config.get("NetworkMode") or "").split(":")[0] in ("host", "container"):
-        raise Refused(f"The network {config['NetworkMode']} is not allowed here.")
+    _require_own_network(str(config.get("NetworkMode") or ""))
     for bind in config.get("Binds") or []:
         if not _NAMED_VOLUME.fullmatch(str(bind)):
             raise Refused(f"The mount {bind} is not allowed here: only named volumes are.")
@@ -144,6 +154,11 @@ def _host_config(asked: dict[str, Any]) -> dict[str, Any]:
             raise Refused(f"The security option {option} is not allowed here.")
     config["CapDrop"] = [*(config.get("CapDrop") or []), *_DROPPED]
     return config
+
+
+def _require_own_network(mode: str) -> None:
+    if mode.split(":")[0] in ("host", "container"):
+        raise Refused(f"The network {mode} is not allowed here.")
 
 
 def _only(kind: str, asked: Any) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from rootless import slirp, state
 
 KERNEL = "linux.uml"
+REGISTERS = Path(__file__).with_name("registers.c")
+"""What the kernel needs besides on newer processors."""
 GUEST = Path(__file__).with_name("guest")
 SCRATCH = state.HOME / "memory"
 """Where the kernel keeps its memory: a file. The pod's /dev/shm is too small for it."""
@@ -22,7 +24,7 @@ MIRROR = "COURSE_ENGINE_MIRROR"
 class Machine:
     """A running kernel with dockerd in it. It shuts down cleanly when this process ends."""
 
-    def __init__(self, memory_mb: int, inherited: list[int]) -> None:
+    def __init__(self, memory_mb: int, inherited: list[int], guarded: bool) -> None:
         """Start it.
 
         Args:
@@ -30,8 +32,10 @@ class Machine:
             inherited: descriptors that it holds open as long as it runs: the lock (see
                 ``state.lock``), and slirp4netns' lifeline. Without its network the
                 kernel would spin in its driver instead of shutting down.
+            guarded: whether builds are held to what ``rootless.guard`` lets pass.
         """
         SCRATCH.mkdir(exist_ok=True)
+        registers = _compiled(REGISTERS)
         shutil.rmtree(state.HOME / "uml", ignore_errors=True)
         command = [
             KERNEL,
@@ -49,6 +53,7 @@ class Machine:
             "ssl=null",
             f"rootless_python={os.path.realpath(sys.executable)}",
             *([f"rootless_mirror={os.environ[MIRROR]}"] if os.environ.get(MIRROR) else []),
+            *(["rootless_guarded=1"] if guarded else []),
             "init=/bin/bash",
             "--",
             str(GUEST / "init.sh"),
@@ -59,7 +64,7 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             pass_fds=inherited,
-            env=os.environ | {"TMPDIR": str(SCRATCH)},
+            env=os.environ | {"TMPDIR": str(SCRATCH), "LD_PRELOAD": str(registers)},
         )
 
     async def console(self) -> AsyncIterator[str]:
@@ -118,3 +123,12 @@ def make_disk(largest_gb: int = LARGEST_DISK_GB) -> None:
     lazily = "lazy_itable_init=1,lazy_journal_init=1,nodiscard"
     subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-E", lazily, draft], check=True)
     draft.rename(state.DISK)
+
+
+def _compiled(source: Path) -> Path:
+    """The shared library made from a C file, in the state folder."""
+    part, library = (state.HOME / f"{source.stem}{suffix}" for suffix in (".o", ".so"))
+    subprocess.run(["tcc", "-c", "-o", part, source], check=True)
+    # tcc itself would ask for a stack that can be executed.
+    subprocess.run(["ld", "-shared", "-z", "noexecstack", "-o", library, part], check=True)
+    return library

@@ -121,7 +121,7 @@ async def _guarded(head: bytes, client: Client) -> tuple[bytes, bytes]:
         Refused: it may not.
     """
     guard.require_plain(head)
-    if kind := guard.looks_at(_request(head)):
+    if kind := guard.looks_at(_request(head), _query(head)):
         body = await client.reader.readexactly(guard.body_length(head))
         body = guard.harmless(kind, body)
         return guard.with_length(head, len(body)), body
@@ -138,6 +138,11 @@ def _request(head: bytes) -> str:
     """The method and the path, without what is asked of it."""
     method, target = head.split(b" ", 2)[:2]
     return f"{method.decode()} {target.decode().partition('?')[0]}"
+
+
+def _query(head: bytes) -> str:
+    """What is asked of the path."""
+    return head.split(b" ", 2)[1].decode().partition("?")[2]
 
 
 def _refusal(container: dict, taken: PortTaken) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rootless import state
 WIRE = state.HOME / "wire.sock"
 """Where the machine's network card is plugged in."""
 API = state.HOME / "slirp.sock"
+PATIENCE_SECONDS = 3
 
 
 class PortTaken(Exception):
@@ -41,7 +43,12 @@ class Slirp:
             str(WIRE),
         ]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[watched]
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[watched],
+            process_group=0,  # it is two processes
         )
         os.close(watched)
 
@@ -77,7 +84,11 @@ class Slirp:
     def end(self) -> None:
         """End it and wait for that."""
         os.close(self.lifeline)
-        self.process.wait()
+        try:
+            self.process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:  # it listens to a machine that fell silent
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     async def _until_there(self, socket: Path) -> None:
         while not socket.exists():

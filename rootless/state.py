@@ -66,7 +66,7 @@ def status() -> Status:
 
 def publish(now: Status) -> None:
     """Let ``status`` return ``now``."""
-    draft = STATUS.with_suffix(".new")
+    draft = STATUS.with_suffix(f".{os.getpid()}")  # others may publish as well
     draft.write_text(json.dumps(asdict(now)))
     draft.replace(STATUS)
 

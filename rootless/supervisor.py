@@ -33,6 +33,7 @@ STOP_SECONDS = 120
 """What was written last has yet to reach the disk."""
 
 OUT_OF_MEMORY = re.compile(r"(?<!cgroup )Out of memory: Killed process \d+ \((.+?)\)", re.I)
+PANIC = re.compile(r"Kernel panic - not syncing: (.+)")
 TOO_MANY_PAGES = re.compile(r"UML ran out of memory on the host side")
 
 
@@ -60,7 +61,8 @@ class Supervisor:
         server = await relay.listen()
         machine.make_disk()
         await slirp.listening()
-        self._machine = Machine(self._memory_mb, [self._lock, slirp.lifeline])
+        inherited = [self._lock, slirp.lifeline]
+        self._machine = Machine(self._memory_mb, inherited, self._guarded)
         serving = asyncio.create_task(self._serve(engine, slirp, ports, relay))
         stopping = asyncio.create_task(self._stop_when_asked())
         console = asyncio.create_task(self._listen_to_console())
@@ -89,6 +91,8 @@ class Supervisor:
                     f"Out of memory: a container's process {killed[1]} was ended. All "
                     f"containers together have {self._memory_mb} MB; stop some."
                 )
+            elif panic := PANIC.search(line):
+                self._publish("failed", f"its kernel stopped: {panic[1]}")
             elif TOO_MANY_PAGES.search(line):
                 self._note(
                     "A container's process was ended: it wanted more memory than this "

@@ -46,6 +46,20 @@ done = subprocess.run(
 )
 if done.stdout or done.returncode == 125:
     leaks.append(f"as root in a container: {done.stdout} {done.stderr[-200:]}")
+BUILDS = {
+    "RUN --network=host cat /proc/net/unix": ["--allow=network.host"],
+    "RUN cat /proc/net/unix": ["--network=host", "--allow=network.host"],
+    "RUN mknod /disk b 98 0 && head -c 1 /disk > /read": [],
+}
+for line, words in BUILDS.items():
+    done = subprocess.run(
+        ["docker", "build", "--progress=plain", *words, "-"], capture_output=True, text=True,
+        input=f"FROM course-fraud:1.0\nUSER 0\n{line}\n",
+    )
+    if done.returncode == 0 or not any(
+        why in done.stderr for why in ("not allowed", "Operation not permitted")
+    ):
+        leaks.append(f"build with {line}: {done.stderr[-300:]}")
 execs = ["docker", "exec", "--privileged", "course-fraud", "id"]
 if "not allowed" not in subprocess.run(execs, capture_output=True, text=True).stderr:
     leaks.append("exec --privileged")

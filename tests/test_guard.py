@@ -111,6 +111,25 @@ def test_neither_do_commands_networks_and_volumes(kind, body):
 
 
 @pytest.mark.parametrize(
+    "query", ["networkmode=host", "t=x&network%6Dode=container:y", "cgroupparent=/"]
+)
+def test_nor_do_builds(query):
+    with pytest.raises(guard.Refused, match="not allowed here"):
+        guard.looks_at("POST /v1.45/build", query)
+
+
+def test_a_build_as_the_command_line_asks_for_it_passes():
+    query = "buildargs=%7B%7D&cgroupparent=&networkmode=default&t=course-fraud%3A1.0&version=2"
+    assert guard.looks_at("POST /v1.45/build", query) is None
+
+
+def test_nothing_is_asked_in_a_form():
+    head = b"POST /build HTTP/1.1\r\nContent-Type: Application/X-WWW-Form-URLencoded\r\n\r\n"
+    with pytest.raises(guard.Refused, match="form"):
+        guard.require_plain(head)
+
+
+@pytest.mark.parametrize(
     "request_line",
     [
         "GET /_ping",

@@ -6,7 +6,7 @@ from importlib import reload
 
 import nbformat
 import pytest
-from binder.pod import Pod, binder_image, pod
+from binder.pod import ASK, Pod, binder_image, pod
 from browser import browse, run_all
 from playwright.sync_api import expect
 
@@ -42,6 +42,8 @@ for host in hosts:
         except OSError as error:
             print(host, port, type(error).__name__)
 """
+# Without those that have ended: nobody in a pod waits for orphans.
+RUNNING = "pgrep --runstates D,R,S 'linux.uml|slirp4netns'"
 # The service may still be starting.
 ASK_BY_NAME = """\
 import time, urllib.request
@@ -177,7 +179,7 @@ class TestInAPod:
     @pytest.mark.binder
     def test_push_to_a_registry_in_the_engine(self, fresh: Pod):
         fresh.out("docker run --detach --publish 127.0.0.1:5001:5000 registry:2")
-        fresh.out("until curl -sf 127.0.0.1:5001/v2/; do sleep 0.2; done")
+        fresh.out(f"{ASK} 127.0.0.1:5001/v2/")
         fresh.out("printf 'FROM scratch\\nCOPY app.py /\\n' > small")
         fresh.out("docker build --quiet --file small --tag 127.0.0.1:5001/small app")
         fresh.out("docker push --quiet 127.0.0.1:5001/small")
@@ -233,6 +235,16 @@ class TestInAPod:
         assert "found by" in fresh.out(f"{course} status")
         assert "rootless: stage dockerd" in fresh.out(f"{course} logs")
 
+    def test_a_kernel_that_stops_at_once_is_told(self, fresh: Pod):
+        fresh.python("rootless.down()")
+        kernel = "#!/bin/sh\necho 'Kernel panic - not syncing: planted'\n"
+        fresh.out("mkdir bad && cat > bad/linux.uml && chmod +x bad/linux.uml", stdin=kernel)
+        start = "import rootless; rootless.up(); rootless.wait()"
+        failed = fresh.run(f"PATH=$HOME/bad:$PATH python -c '{start}'")
+        assert "The rootless engine is failed: its kernel stopped: planted" in failed.stderr
+        fresh.out(f"for try in $(seq 100); do {RUNNING} || exit 0; sleep 0.1; done; exit 1")
+        assert fresh.python("rootless.up(); rootless.wait(); print('ready')") == "ready"
+
     def test_a_browser_runs_lesson_01_from_top_to_bottom(self, fresh: Pod):
         notebook = "notebooks/01_docker.ipynb"
         with browse(fresh.url(f"lab/tree/{notebook}")) as page:
@@ -259,18 +271,18 @@ class TestInAPod:
         serve(fresh, "web", "--restart=always --publish 8001:8000")
         assert fresh.python("print(rootless.down(), rootless.down())") == "True False"
         assert fresh.python("print(rootless.status().stage)") == "stopped"
-        assert fresh.run("pgrep 'linux.uml|slirp4netns'").stdout == ""
+        assert fresh.run(RUNNING).stdout == ""
         assert fresh.run("curl -s 127.0.0.1:8001").returncode == 7
         shown = fresh.python("rootless.up(); rootless.up(); rootless.wait(print)").splitlines()
         assert [shown[0], shown[2]] == ["booting its kernel", "starting dockerd"]
-        fresh.out("until curl -sf 127.0.0.1:8001; do sleep 0.2; done")
+        fresh.out(f"{ASK} 127.0.0.1:8001")
         assert fresh.out("docker run --rm -v kept:/data app cat /data/note") == "kept"
 
     def test_a_restart_of_the_server_keeps_everything(self, fresh: Pod):
         fresh.out("docker run --rm -v kept:/data app sh -c 'echo new > /data/note'")
         serve(fresh, "web", "--restart=always --publish 8001:8000")
         fresh.restart()
-        fresh.out("until curl -sf 127.0.0.1:8001; do sleep 0.2; done")
+        fresh.out(f"{ASK} 127.0.0.1:8001")
         assert fresh.out("docker run --rm -v kept:/data app cat /data/note") == "new"
 
     @pytest.mark.binder

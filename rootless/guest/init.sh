@@ -4,8 +4,9 @@
 #
 # It talks with machine.py over the console. Lines that begin with "rootless:" are
 # for it; what it sends are the lines "secret WORD", "load FILE" and "stop".
-# The kernel hands over as variables what its command line sets: rootless_python, and
-# rootless_mirror where there is a mirror of the image registry.
+# The kernel hands over as variables what its command line sets: rootless_python,
+# rootless_mirror where there is a mirror of the image registry, and rootless_guarded
+# where the engine's user is not trusted.
 export PATH=/run/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/run LC_ALL=C
 
@@ -32,6 +33,9 @@ mount -t mqueue mqueue /dev/mqueue
 mount -t tmpfs run /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs -o mode=755 etc /etc/docker
+# A build in the guest's own network could listen to the door, and hear its secret.
+[ -n "$rootless_guarded" ] &&
+    echo '{"builder": {"entitlements": {"network-host": false}}}' > /etc/docker/daemon.json
 
 mkdir -p /run/bin /run/modules/lib
 ln -s /usr/lib/uml/modules /run/modules/lib/modules

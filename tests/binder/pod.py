@@ -14,6 +14,10 @@ BASE = "/user/student/"
 # How BinderHub starts a server.
 SERVER = ["jupyter-lab", "--ip=0.0.0.0", "--port=8888"]
 SERVER += [f"--NotebookApp.base_url={BASE}", "--NotebookApp.token=t"]
+ASK = "curl -sf --retry 120 --retry-all-errors --retry-delay 1"
+"""Asks a server that may still be starting."""
+STUCK_SECONDS = 2400
+"""More than the longest lesson takes on a busy machine."""
 LIMITS = ["--memory=2g", "--memory-swap=2g", "--cpus=1", "--shm-size=64m"]
 
 
@@ -28,7 +32,12 @@ class Pod:
         command = ["docker", "exec", "-i", "-e", f"DOCKER_HOST=unix://{SOCKET}"]
         command += ["-w", "/home/jovyan", self.name, "bash", "-c", script]
         return subprocess.run(
-            command, input=stdin, env=_environment(), capture_output=True, text=True
+            command,
+            input=stdin,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            timeout=STUCK_SECONDS,
         )
 
     def out(self, script: str, *, stdin: str = "") -> str:
@@ -57,7 +66,7 @@ class Pod:
 
     def wait(self) -> None:
         """Wait until JupyterLab answers and the engine is ready."""
-        self.out(f"until curl -sf '127.0.0.1:8888{BASE}api?token=t'; do sleep 0.2; done")
+        self.out(f"{ASK} '127.0.0.1:8888{BASE}api?token=t'")
         self.python("rootless.wait()")
 
     def restart(self) -> None:
