@@ -1,7 +1,7 @@
 """In the room: base images come from the bundle, and builds reach its package index.
 
 Dockerfiles stay as they are. A container serves ``bundle/packages`` on the engine's
-own bridge, which builds can reach and other machines cannot. Pip learns its address
+own bridge, which builds can reach, and not on the network. Pip learns its address
 from the Python image: what builds take for ``python:3.13-slim`` is the bundle's image
 and two variables more. It has a stand-in's label, so `course clean` removes it.
 """
@@ -143,6 +143,8 @@ def _serve(client: DockerClient, image: str, gateway: str) -> None:
             ports={"8000/tcp": (gateway, PORT)},
             restart_policy={"Name": "unless-stopped"},
             read_only=True,
+            user="65534:65534",
+            cap_drop=["ALL"],
             init=True,  # Python as process 1 would not hear the engine's SIGTERM
             detach=True,
         )
