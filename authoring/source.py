@@ -18,10 +18,10 @@ from nbformat import NotebookNode
 
 from course import ROOT
 from course.errors import CourseError
+from course.execute import KERNEL
 
 WORD = re.compile(r"\w{2,}|\d")
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 FENCE = re.compile(r"^(`{3,})\{code-cell\}")
 MAGIC = re.compile(r"%%(?:writefile\s+(?P<file>\S+)|(?P<shell>bash|sh)\b)")
 SOLUTION = re.compile(rf"^([ \t]*){BEGIN}\n(.*?)^[ \t]*{END}$", re.DOTALL | re.MULTILINE)

@@ -137,9 +137,10 @@ def up(*, yes: bool = False) -> Engine:
 
 def down() -> bool:
     """Stop the engine if ``up`` started it; whether there was one to stop."""
-    if not PID.exists():
+    if os.geteuid() != 0 or not PID.exists():
         return rootless.down()
-    pid = int(PID.read_text())
+    # Empty if `up` was killed or the disk was full just then: no process is 0.
+    pid = int(PID.read_text() or 0)
     PID.unlink()
     if not _is_dockerd(pid):
         return False

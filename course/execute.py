@@ -11,6 +11,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from course.errors import CourseError
 
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 EXPECTED_ERROR = "raises-exception"
 PAPERMILL_NOTE = "papermill-error-cell-tag"
 # A kernel warns that who sees this machine's loopback sees what it says.

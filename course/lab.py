@@ -4,7 +4,6 @@ import json
 import os
 import re
 import runpy
-import shutil
 import signal
 import socket
 import subprocess
@@ -29,7 +28,7 @@ from IPython import get_ipython
 from course import ROOT, engine, lesson
 from course.checks import Check, Client, Json, NotAttempted, NotReady, Outcome, judge, load
 from course.errors import CourseError
-from course.execute import EXPECTED_ERROR, code_cells, error_of, execute, tags
+from course.execute import EXPECTED_ERROR, KERNEL, code_cells, error_of, execute, tags
 
 CALL_SECONDS = 60
 SERVER_SECONDS = 20
@@ -72,7 +71,7 @@ class Lab:
         outcomes = [judge(c, target) for c in self._checks if c.exercise == exercise]
         found = _recorded(self._record, self._checks) | {o.check.name: o for o in outcomes}
         known = {name: [o.status, o.message] for name, o in found.items()}
-        self._record.write_text(json.dumps(known, indent=1))
+        _keep(self._record, json.dumps(known, indent=1))
         print(report(exercise, outcomes))
         return Points(sum(outcome.points for outcome in outcomes))
 
@@ -253,6 +252,8 @@ def run(name: str, root: Path = ROOT) -> tuple[str, bool]:
         raise CourseError(f"{path.name} is not a notebook: {error}") from None
     for cell in nb.cells:
         cell.metadata["tags"] = [*tags(cell), EXPECTED_ERROR]
+    # A copy that was saved elsewhere names a kernel that may not be here, or none.
+    nb.metadata["kernelspec"] = KERNEL
     saved = path.stat().st_mtime
     checks = load(_checks_path(path.stem, root))
     with tempfile.TemporaryDirectory() as folder:
@@ -266,7 +267,7 @@ def run(name: str, root: Path = ROOT) -> tuple[str, bool]:
             raise CourseError(f"Nothing was checked in {path.name}.", first)
         kept = _record_path(root / "labs/workspace", path.stem)
         kept.parent.mkdir(exist_ok=True)
-        shutil.copy(record, kept)
+        _keep(kept, record.read_text())
     parts = [f"{path.name} as it was saved at {datetime.fromtimestamp(saved):%H:%M}:"]
     for exercise in dict.fromkeys(check.exercise for check in checks):
         outcomes = [o for o in found.values() if o.check.exercise == exercise]
@@ -376,9 +377,19 @@ def _record_path(workspace: Path, name: str) -> Path:
     return workspace / f"{name}.json"
 
 
+def _keep(record: Path, text: str) -> None:
+    """Write a record; whatever happens meanwhile, the old one or the new one is there."""
+    draft = record.with_suffix(f".{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(record)
+
+
 def _recorded(path: Path, checks: list[Check]) -> dict[str, Outcome]:
     """What the checks found last, as far as they were asked and still exist."""
-    known = json.loads(path.read_text()) if path.exists() else {}
+    try:
+        known = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):  # never written, or cut off
+        known = {}
     return {c.name: Outcome(c, *known[c.name]) for c in checks if c.name in known}
 
 

@@ -5,10 +5,12 @@ import shutil
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import requests
+from docker.errors import DockerException
 from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
@@ -143,10 +145,12 @@ def _require_free(port: int, variable: str) -> None:
 
 def _holder(port: int) -> str:
     """Who listens on ``port``: a container, else a process, as far as one may see."""
-    for container in engine.find().client().containers.list():
-        published = [p for listed in container.ports.values() for p in listed or []]
-        if any(p["HostPort"] == str(port) for p in published):
-            return f"the container {container.name}"
+    # Without an engine it is no container, and the port is taken all the same.
+    with suppress(CourseError, DockerException, OSError):
+        for container in engine.find().client().containers.list(ignore_removed=True):
+            published = [p for listed in container.ports.values() for p in listed or []]
+            if any(p["HostPort"] == str(port) for p in published):
+                return f"the container {container.name}"
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:

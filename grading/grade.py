@@ -72,7 +72,7 @@ def grade(
     sandbox = Sandbox(found, ref, lab, asked, limits, uuid.uuid4().hex[:12], engines)
     store = _Store(out / "results", sandbox)
     documents = _all_documents(copies, store, jobs, console or Console(stderr=True))
-    results = [result(copy, documents[copy.key], lab.checks, checkpoint) for copy in copies]
+    results = [result(c, documents[c.key], lab.checks, asked, checkpoint) for c in copies]
     report.write(results, lab, out)
     gradebooks.write(results, lab, out)
     return results

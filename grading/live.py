@@ -5,11 +5,15 @@ copy's container shares that (empty) network, where published ports appear, and 
 engine's socket; neither its files nor its processes.
 """
 
+import fcntl
 import hashlib
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from course import ROOT
@@ -81,7 +85,8 @@ def ensure(engine: Engine, lab: Lab, grading_image: str) -> Live:
     sources = {name: name for name in wanted}
     if lab.installs:
         sources[PYTHON] = image.built(engine, "course-grade-base", _BASE_CONTENT, lab.installs)
-    return Live(ref, _disk(engine, ref, lab.number, sources))
+    with _alone():
+        return Live(ref, _disk(engine, ref, lab.number, sources))
 
 
 def start(engine: Engine, live: Live, name: str, label: str) -> str:
@@ -93,6 +98,19 @@ def start(engine: Engine, live: Live, name: str, label: str) -> str:
 def beside(name: str) -> str:
     """The name of the container with the engine of the copy ``name``."""
     return f"{name}-engine"
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait until no other run from this checkout prepares a disk.
+
+    Two would remove each other's engine, or run two on one disk. What is there when
+    it is our turn was left by a run that was killed.
+    """
+    with Path(__file__).open("rb") as lock:
+        with suppress(OSError):  # some network disks have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _disk(engine: Engine, ref: str, lab: str, sources: dict[str, str]) -> str:

@@ -63,7 +63,7 @@ def _row(result: Result, exercises: list[str]) -> list[object]:
 
 
 def _as_json(results: list[Result], lab: Lab) -> dict:
-    """The grades for programs, such as ``grading/nbgrader.py``."""
+    """The grades for programs, such as ``grading/to_nbgrader.py``."""
     return {
         "lab": lab.name,
         "title": lab.title,

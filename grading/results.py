@@ -72,6 +72,7 @@ def result(
     submission: Submission,
     document: dict[str, Any],
     all_checks: list[Check],
+    asked: list[str],
     checkpoint: str | None,
 ) -> Result:
     """The result that a copy's document and the lab's own checks give.
@@ -80,6 +81,8 @@ def result(
         submission: the copy.
         document: what the sandbox found, or only a ``problem``.
         all_checks: the lab's checks, asked or not: points come from these alone.
+        asked: the names of those that this run asks, even where a copy's problem kept
+            it from asking: their points count in each copy's maximum.
         checkpoint: the exercise before which points are forfeited; else what the
             copy says of itself counts.
     """
@@ -96,11 +99,11 @@ def result(
         elif check.name in found:
             outcome = found[check.name]
             verdicts.append(Verdict(check, outcome["status"], clean(outcome["message"])))
-        elif check.kind == "live":
+        elif check.name in asked:
+            verdicts.append(Verdict(check, "not attempted", ""))
+        else:
             why = "This point looks at running containers, which this run did not start."
             verdicts.append(Verdict(check, "not graded", why))
-        else:
-            verdicts.append(Verdict(check, "not attempted", ""))
     return Result(submission, verdicts, [clean(r) for r in document.get("remarks", [])], problem)
 
 

@@ -15,6 +15,7 @@ cannot be graded is an entry with a problem. Only hidden files are skipped.
 """
 
 import hashlib
+import os
 import re
 import stat
 from collections import Counter
@@ -33,9 +34,10 @@ class Submission:
     """One copy.
 
     Attributes:
-        student: the student's name, as the file or folder says it.
+        student: the student's name, as the file or folder says it; bytes that are not
+            UTF-8, as in old zip files, are written in hex.
         lms_id: the student's number in the learning platform, or empty.
-        source: the path below the submissions' folder, for people to find it.
+        source: the path below the submissions' folder, for people to find it; likewise.
         path: the file; None if there is none to be graded.
         problem: why it cannot be graded, or empty.
         key: the student's name as a file name of its own, for what is written.
@@ -76,7 +78,7 @@ def _file(path: Path) -> Submission:
     stem = path.name.removesuffix(".ipynb")
     named = _CANVAS.fullmatch(stem)
     student, lms_id = (named["student"], named["id"]) if named else (stem, "")
-    return Submission(student, lms_id, path.name, path, _problem(path))
+    return Submission(_words(student), lms_id, _words(path.name), path, _problem(path))
 
 
 def _in_folder(folder: Path, lab: str) -> Submission:
@@ -86,14 +88,19 @@ def _in_folder(folder: Path, lab: str) -> Submission:
     notebooks = [path for path in files if path.suffix == ".ipynb"] or files
     chosen = [path for path in notebooks if path.stem == lab] or notebooks
     if len(chosen) == 1:
-        source = str(chosen[0].relative_to(folder.parent))
-        return Submission(student, lms_id, source, chosen[0], _problem(chosen[0]))
+        source = _words(str(chosen[0].relative_to(folder.parent)))
+        return Submission(_words(student), lms_id, source, chosen[0], _problem(chosen[0]))
     problem = (
         f"There are {len(chosen)} notebooks in the folder; leave the one that counts."
         if chosen
         else "There is no notebook in the folder."
     )
-    return Submission(student, lms_id, folder.name, None, problem)
+    return Submission(_words(student), lms_id, _words(folder.name), None, problem)
+
+
+def _words(name: str) -> str:
+    """A file's name as text that can be written: of two names, never the same."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

@@ -32,7 +32,7 @@ def import_into_nbgrader(grades: Path, db_url: str) -> int:
     with Gradebook(db_url) as gradebook:
         gradebook.update_or_create_assignment(lab)
         gradebook.update_or_create_notebook(lab, lab)
-        for exercise, (_, possible) in _by_exercise(report["students"][0]).items():
+        for exercise, possible in _possible(report["students"]).items():
             gradebook.update_or_create_grade_cell(
                 exercise, lab, lab, max_score=possible, cell_type="code"
             )
@@ -44,6 +44,15 @@ def import_into_nbgrader(grades: Path, db_url: str) -> int:
                 grade.auto_score = points
         gradebook.db.commit()
     return len(graded)
+
+
+def _possible(students: list[dict]) -> dict[str, int]:
+    """The possible points of each exercise: a copy with a problem may not have them all."""
+    most: dict[str, int] = {}
+    for student in students:
+        for exercise, (_, possible) in _by_exercise(student).items():
+            most[exercise] = max(possible, most.get(exercise, 0))
+    return most
 
 
 def _by_exercise(student: dict) -> dict[str, tuple[int, int]]:

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from containers import own_container
 
 from course import cleanup, images
 
@@ -26,20 +27,21 @@ def build(client, tag, *lines, base=images.PYTHON):
 def objects(client):
     """Some of the course's objects, and some of a student's own beside them."""
     label = {cleanup.LABEL: "99_test"}
+    cleanup.remove(client, "99_test")  # what a killed run left
     build(client, "course-test:1.0", f"LABEL {cleanup.LABEL}=99_test")
     build(client, "course-test:1.0", f"LABEL {cleanup.LABEL}=99_test more=1")  # first dangles
     client.images.get("course-test:1.0").tag("localhost:5001/course-test", "1.0")
     build(client, "mine:1.0", "LABEL own=1", base="course-test:1.0")
     client.containers.run("course-test:1.0", "sleep 60", detach=True)
     client.containers.run(images.PYTHON, "true", name="course-plain", labels=label, detach=True)
-    client.containers.run("mine:1.0", "sleep 60", name="own-container", detach=True)
     client.volumes.create("course-data", labels=label)
     client.volumes.create("own-data", labels=label)
     client.volumes.create("course-unlabeled")
     client.networks.create("course-net", labels=label)
-    yield
+    with own_container(client, "mine:1.0", "sleep 60", name="own-container"):
+        yield
     for container in client.containers.list(all=True):
-        if container.name in ("own-container", "course-plain") or "course-test" in str(
+        if container.name == "course-plain" or "course-test" in str(
             container.attrs["Config"]["Image"]
         ):
             container.remove(force=True)
@@ -84,23 +86,16 @@ def test_another_lessons_objects_stay(client, objects):
 
 
 def test_what_is_in_use_is_kept_and_said(client, objects):
-    client.containers.run(
-        images.PYTHON, "sleep 60", name="own-user", detach=True, volumes=["course-data:/data"]
-    )
-    try:
+    used = {"name": "own-user", "volumes": ["course-data:/data"]}
+    with own_container(client, images.PYTHON, "sleep 60", **used):
         removed = cleanup.remove(client, "99_test")
         assert "in use" in removed.kept["volume course-data"]
-    finally:
-        client.containers.get("own-user").remove(force=True)
 
 
 def test_the_command_removes_all_lessons_and_says_what_is_in_use(client, objects):
     stand_in = images.state(client, images.PYTHON).origin == "stand-in"
-    user = client.containers.run(images.PYTHON, "sleep 60", name="own-user", detach=True)
-    try:
+    with own_container(client, images.PYTHON, "sleep 60", name="own-user"):
         done = subprocess.run([BIN / "course", "clean"], capture_output=True, text=True)
-    finally:
-        user.remove(force=True)
     assert done.returncode == 0, done.stderr
     assert "removed container course-plain" in done.stdout
     assert {"own-container", "mine:1.0", "own-data", images.PYTHON} <= names(client)

@@ -92,6 +92,23 @@ def test_a_rootless_engine_that_is_gone_is_not_waited_for(nowhere, monkeypatch):
         engine.find()
 
 
+def test_a_user_does_not_stop_the_engine_that_root_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "PID", tmp_path / "pid")
+    monkeypatch.setattr(engine.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(rootless, "down", lambda: True)
+    engine.PID.write_text(str(os.getpid()))
+    assert engine.down()  # the user's own
+    assert engine.PID.exists()
+
+
+def test_down_bears_with_an_empty_pid_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "PID", tmp_path / "pid")
+    monkeypatch.setattr(engine.os, "geteuid", lambda: 0)
+    engine.PID.touch()
+    assert not engine.down()
+    assert not engine.PID.exists()
+
+
 @pytest.mark.engine
 def test_status_shows_the_engine_and_how_it_was_found():
     done = course("engine", "status")
@@ -175,7 +192,7 @@ def test_engine_that_stops_half_way_is_said_and_the_lesson_starts_again(
 @pytest.mark.engine
 @pytest.mark.slow
 def test_down_stops_the_engine_that_up_started_and_up_starts_it_again():
-    if not engine.PID.exists():
+    if os.geteuid() != 0 or not engine.PID.exists():
         # Someone else's engine is not ours to stop. A service manager's in CI is that too.
         theirs = os.environ.get("CI") != "true" or Path("/run/systemd/system").is_dir()
         (pytest.skip if theirs else pytest.fail)("the course did not start the engine")

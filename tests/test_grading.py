@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+import types
 import zipfile
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grading_tiny as tiny
@@ -20,10 +22,11 @@ import pytest
 from authoring.source import BEGIN, Wrong, masters, solution_lines, with_wrong_answer
 from course import ROOT, engine
 from course.errors import CourseError
-from grading import image, labs, report, sandbox, submissions
+from grading import image, labs, live, report, sandbox, submissions
 from grading.grade import grade
 from grading.inside.notebook import NotGradable, parse
 from grading.release import release
+from grading.to_nbgrader import import_into_nbgrader
 
 LABS = [master for master in masters() if master.lab]
 EACH_LAB = pytest.mark.parametrize("master", LABS, ids=[master.name for master in LABS])
@@ -502,6 +505,97 @@ def test_the_command_line_gets_a_sum_and_each_problem(root, copies, tmp_path, do
     ]
 
 
+def test_names_that_are_not_utf8_are_graded_and_told_apart(root, copies, tmp_path, documents):
+    """A zip made on an old Windows unpacks to such names."""
+    tiny.submit(copies, "ada", {})
+    for name in (b"M\xfcller.ipynb", b"M\xf6ller.ipynb", b"M\xfcller/01_tiny.ipynb"):
+        path = copies / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((copies / "ada.ipynb").read_bytes())
+    results = tiny.grade_all(root, copies, tmp_path / "out")
+    with (tmp_path / "out/grades.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["student"]: row["file"] for row in csv.DictReader(file)}
+    assert rows == {
+        "ada": "ada.ipynb",
+        r"M\xf6ller": r"M\xf6ller.ipynb",
+        r"M\xfcller (M\xfcller.ipynb)": r"M\xfcller.ipynb",
+        r"M\xfcller (M\xfcller/01_tiny.ipynb)": r"M\xfcller/01_tiny.ipynb",
+    }
+    assert {result.points for result in results.values()} == {4}
+    assert len(list((tmp_path / "out/feedback").iterdir())) == 4
+
+
+@pytest.fixture
+def live_engines(root, monkeypatch):
+    """A lab with points for what runs, and no engine for them either."""
+    for folder in ("labs", "solutions"):
+        path = root / folder / "01_tiny.ipynb"
+        nb = json.loads(path.read_text())
+        nb["metadata"]["course"]["live"] = ["ex4"]
+        path.write_text(json.dumps(nb))
+    monkeypatch.setattr(live, "ensure", lambda *_: live.Live("course-grade-live:test", "disk"))
+
+
+def test_a_copy_with_a_problem_is_of_as_many_points_as_the_others(
+    root, copies, tmp_path, documents, live_engines, monkeypatch
+):
+    once = sandbox.Sandbox.grade
+    running = {"name": "container_runs", "status": "right", "message": ""}
+    monkeypatch.setattr(
+        sandbox.Sandbox,
+        "grade",
+        lambda self, data: once(self, data) | {"outcomes": [*OUTCOMES, running]},
+    )
+    tiny.submit(copies, "bob", {})
+    (copies / "ada.ipynb").symlink_to("bob.ipynb")
+    out = tmp_path / "out"
+    results = tiny.grade_all(root, copies, out, with_live=True)
+    assert {who: (r.points, r.possible) for who, r in results.items()} == {
+        "ada": (0, 10),
+        "bob": (6, 10),
+    }
+    assert "0 of 10 points" in (out / "feedback/ada.html").read_text()
+    with (out / "grades.csv").open(newline="") as file:
+        assert {row["of"] for row in csv.DictReader(file)} == {"10"}
+
+
+def test_nbgrader_gets_the_most_points_that_any_copy_could_have(tmp_path, monkeypatch):
+    """Also from the grades of an earlier run, in which a copy with a problem had fewer."""
+    grades = defaultdict(types.SimpleNamespace)
+    most = {}
+
+    class Gradebook:
+        def __init__(self, url):
+            self.db = types.SimpleNamespace(commit=lambda: None)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def update_or_create_grade_cell(self, exercise, notebook, lab, max_score, cell_type):
+            most[exercise] = max_score
+
+        def find_grade(self, exercise, notebook, lab, student):
+            return grades[student, exercise]
+
+        def __getattr__(self, name):
+            return lambda *args: None
+
+    def copy(name, problem, points, possible):
+        verdict = {"exercise": "ex4", "points": points, "possible": possible}
+        return {"student": name, "problem": problem, "verdicts": [verdict]}
+
+    students = [copy("ada", "The file is empty.", 0, 0), copy("bob", "", 3, 4)]
+    (tmp_path / "grades.json").write_text(json.dumps({"lab": "01_tiny", "students": students}))
+    monkeypatch.setitem(sys.modules, "nbgrader", types.ModuleType("nbgrader"))
+    monkeypatch.setitem(sys.modules, "nbgrader.api", types.SimpleNamespace(Gradebook=Gradebook))
+    assert import_into_nbgrader(tmp_path / "grades.json", "sqlite://") == 1
+    assert most == {"ex4": 4}
+    assert {key: grade.auto_score for key, grade in grades.items()} == {("bob", "ex4"): 3}
+
+
 def test_gradebooks_have_the_columns_that_canvas_and_moodle_read(root, copies, tmp_path, documents):
     tiny.submit(copies, "lovelaceada_123_456_lab", {})
     tiny.submit(copies, "bob", {})
@@ -579,7 +673,36 @@ def test_a_checkpoint_gives_the_answers_before_it(root, tmp_path):
     assert (sources["ex3"], sources["ex4"]) == (tiny.STUBS["ex3"], tiny.STUBS["ex4"])
 
 
-# --- the image
+# --- the image and the live engines' disks
+
+
+def test_two_live_runs_prepare_one_after_the_other(monkeypatch):
+    ready, at_work, seen = [], [], []
+
+    def docker(engine, *words, **streams):
+        asks = "--entrypoint=test" in words
+        return "" if not asks or any(f"--volume={v}:/engine" in words for v in ready) else "no"
+
+    def prepare(engine, ref, volume, sources):
+        at_work.append(volume)
+        time.sleep(0.2)
+        seen.append(at_work.copy())
+        at_work.remove(volume)
+        ready.append(volume)
+
+    images = types.SimpleNamespace(get=lambda name: types.SimpleNamespace(id=name))
+    volumes = types.SimpleNamespace(list=list)
+    client = types.SimpleNamespace(images=images, volumes=volumes)
+    found = types.SimpleNamespace(client=lambda: client)
+    monkeypatch.setattr(live, "_docker", docker)
+    monkeypatch.setattr(live, "_prepare", prepare)
+    monkeypatch.setattr(live.image, "built", lambda *_: "course-grade-live:test")
+    monkeypatch.setattr(live, "missing", lambda *_: [])
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(live.ensure, found, labs.find(n), "") for n in ("01", "01", "05")]
+        disks = [run.result().disk for run in runs]
+    assert disks[0] == disks[1] != disks[2]
+    assert sorted(map(len, seen)) == [1, 1]
 
 
 LOCK = """\

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from containers import own_container
 
 from course import ROOT, cleanup, engine, images
 from course.errors import CourseError
@@ -20,17 +21,21 @@ COURSE = Path(sys.executable).with_name("course")
 @pytest.fixture
 def registry(client):
     """A registry on this machine, from the image that the lessons use."""
-    container = client.containers.run(
-        images.REGISTRY,
-        name="own-registry",
-        ports={"5000": ("127.0.0.1", None)},
-        detach=True,
-    )
-    container.reload()
-    port = container.ports["5000/tcp"][0]["HostPort"]
-    wait_for(f"http://127.0.0.1:{port}/v2/")
-    yield f"127.0.0.1:{port}"
-    container.remove(force=True, v=True)
+    ports = {"5000": ("127.0.0.1", None)}
+    with own_container(client, images.REGISTRY, name="own-registry", ports=ports) as container:
+        container.reload()
+        port = container.ports["5000/tcp"][0]["HostPort"]
+        wait_for(f"http://127.0.0.1:{port}/v2/")
+        yield f"127.0.0.1:{port}"
+
+
+def test_what_a_killed_run_left_is_in_nobodys_way(client):
+    """The tests' own containers have fixed names."""
+    client.containers.create(images.PYTHON, "sleep 60", name="own-leftover")
+    with own_container(client, images.PYTHON, "sleep 60", name="own-leftover") as container:
+        container.reload()
+        assert container.status == "running"
+    assert client.containers.list(all=True, filters={"name": "own-leftover"}) == []
 
 
 def test_every_image_of_a_lesson_can_be_stood_in_for():

@@ -474,6 +474,37 @@ def test_progress_lasts_and_forgets_nothing(started, capsys, tmp_path):
     assert shown.strip() in lab.progress(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["", '{"keeps_the_floor": ["ri'])
+def test_a_record_that_was_cut_off_only_forgets(started, capsys, tmp_path, text):
+    labbed, names = started
+    names["choose_threshold"] = careless
+    record = tmp_path / f"workspace/{NAME}.json"
+    record.write_text(text)
+    labbed.progress()
+    assert "total   0 of 20" in capsys.readouterr().out
+    assert labbed.check("ex1") == 1
+    labbed.progress()
+    assert "total   1 of 20" in capsys.readouterr().out
+
+
+def test_a_full_disk_leaves_the_record_as_it_was(started, capsys, tmp_path, monkeypatch):
+    labbed, names = started
+    names["choose_threshold"] = careless
+    labbed.check("ex1")
+
+    def cut_off(path, text):
+        with path.open("w") as file:
+            file.write(text[:10])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_text", cut_off)
+        with pytest.raises(OSError, match="No space"):
+            labbed.check("ex5")
+    labbed.progress()
+    assert "total   1 of 20" in capsys.readouterr().out
+
+
 def test_an_unknown_exercise_or_lab_is_named(started):
     labbed, _ = started
     with pytest.raises(
@@ -508,6 +539,14 @@ CELLS = {
     'lab.check("ex1")': [],
     "2 / 0": [],
 }
+
+
+@pytest.mark.parametrize("metadata", [{}, {"kernelspec": KERNEL | {"name": "conda-env-mlops-py"}}])
+def test_course_check_runs_a_notebook_that_another_kernel_saved(graded, metadata):
+    nb = nbformat.v4.new_notebook(cells=[new_code_cell("1 / 0")], metadata=metadata)
+    nbformat.write(nb, graded / "labs/01_ping.ipynb")
+    with pytest.raises(CourseError, match=r"Cell \[1\] failed: ZeroDivisionError"):
+        lab.run("01", graded)
 
 
 @pytest.mark.slow

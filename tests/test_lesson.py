@@ -6,6 +6,7 @@ import threading
 
 import nbformat
 import pytest
+from containers import own_container
 
 from course import cleanup, images, lesson
 from course.errors import CourseError
@@ -66,7 +67,10 @@ def test_start_exports_the_ports_and_this_environments_programs(work):
     assert done.cells[1].outputs[0].text == f"{port}\n"
 
 
-def test_a_taken_port_names_who_holds_it(work, server):
+@pytest.mark.parametrize("host", [None, "tcp://127.0.0.1:9"], ids=["", "no engine"])
+def test_a_taken_port_names_who_holds_it(work, server, monkeypatch, host):
+    if host:
+        monkeypatch.setenv("DOCKER_HOST", host)
     with pytest.raises(CourseError, match=rf"Port {server} is taken by the process \d+ \("):
         lesson.start("00_welcome", PORT=server)
 
@@ -96,18 +100,12 @@ def test_a_port_held_by_a_container_names_the_container(work, client):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    container = client.containers.run(
-        images.PYTHON,
-        "sleep 60",
-        name="own-holder",
-        ports={"80": ("127.0.0.1", port)},
-        detach=True,
-    )
-    try:
-        with pytest.raises(CourseError, match=f"Port {port} is taken by the container own-holder"):
-            lesson.start("01_docker", PORT=port)
-    finally:
-        container.remove(force=True)
+    held = {"name": "own-holder", "ports": {"80": ("127.0.0.1", port)}}
+    with (
+        own_container(client, images.PYTHON, "sleep 60", **held),
+        pytest.raises(CourseError, match=f"Port {port} is taken by the container own-holder"),
+    ):
+        lesson.start("01_docker", PORT=port)
 
 
 @pytest.mark.engine
