@@ -272,6 +272,11 @@ def late_fault_is_taken_back(target: Target) -> None:
     assert release["version"] == "1.0", "Nothing healthy answers in production afterwards."
     image = running(release, "late")["Config"]["Image"]
     assert "@sha256:" in image, f"Production runs {image}, not the version from before."
+    states = [running(after(target, name), name)["State"] for name in ("broken", "late")]
+    assert states[0]["StartedAt"] != states[1]["StartedAt"], (
+        "Production was never touched, so nothing was taken back. The late version is healthy in "
+        "staging: does your staging container get STAGE=staging?"
+    )
 
 
 FILE = "churn/.github/workflows/churn.yml"
@@ -366,7 +371,9 @@ def image_of_the_commit_is_in_the_registry(target: Target) -> None:
         registry = client.containers.get("course-churn-registry")
         (address,) = registry.ports["5000/tcp"]
     except (NotFound, KeyError):
-        raise NotAttempted("The registry is not running: run its cell again.") from None
+        raise NotAttempted(
+            "The registry is not running: run its cell and those below it again."
+        ) from None
     url = f"http://127.0.0.1:{address['HostPort']}/v2/course-churn/tags/list"
     tags = requests.get(url, timeout=5).json().get("tags") or []
     assert commit in tags, f"The registry has the tags {tags}, but none is the commit {commit}."
@@ -473,6 +480,7 @@ jobs:
         run: docker build --quiet --tag "$IMAGE:$GITHUB_SHA" .
       - name: Push
         id: push
+        if: ${{ github.event_name != 'pull_request' }}
         run: |
           docker push --quiet "$IMAGE:$GITHUB_SHA"
           reference=$(docker inspect --format '{{index .RepoDigests 0}}' "$IMAGE:$GITHUB_SHA")
