@@ -1,13 +1,15 @@
 """The instructors' page: a text of our own, and the rubric of each lab from its master."""
 
+import re
 from pathlib import Path
 
 from authoring.source import Master, masters
-from course.checks import load
+from course.checks import Check, load
 
 PLACE = "<!-- labs -->"
 TERM = "<!-- term -->"
 DAYS = "<!-- days -->"
+OPTIONAL = re.compile(r"^## Exercise (\d+) ★", re.MULTILINE)
 PATH = Path("solutions/README.md")
 """Where the page goes, in a checkout."""
 
@@ -37,7 +39,7 @@ def _lab(master: Master, root: Path) -> str:
         f"### Lab {master.name[:2]}: {head['title']}",
         "",
         f"{head['points']} points, {head['minutes_core']} minutes, "
-        f"{head['minutes_optional']} more for what is optional.",
+        f"{head['minutes_optional']} more for what is optional. {_counted(master, checks)}",
         "",
         "| Exercise | Points | Kind | What must hold |",
         "|---|---|---|---|",
@@ -49,6 +51,19 @@ def _lab(master: Master, root: Path) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _counted(master: Master, checks: list[Check]) -> str:
+    """Which points grading counts, and which are for exercises that may be left out."""
+    live = master.notebook().metadata["course"].get("live", [])
+    without = sum(check.points for check in checks if check.kind != "live")
+    more = sum(check.points for check in checks if check.kind == "live" and check.exercise in live)
+    graded = f"`course grade` counts {without} of them" + (
+        f", with `--live` {without + more}." if live else "; `--live` is refused."
+    )
+    optional = {f"ex{number}" for number in OPTIONAL.findall(master.path.read_text())}
+    points = sum(check.points for check in checks if check.exercise in optional)
+    return f"{graded} Optional ★: {', '.join(sorted(optional))}, {points} points."
 
 
 def _term(every: list[Master]) -> str:

@@ -313,3 +313,25 @@ def test_what_students_write_is_not_taken_for_a_test_of_ours(tmp_path):
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
     assert "mine/test_it.py::test_it" in shown
     assert "workspace" not in shown
+
+
+def wrong_minutes(readme):
+    """The notebooks whose minutes a README tells wrongly, or not at all."""
+    told = dict(re.findall(r"^\| \[[^]]+\]\(([\w/]+\.ipynb)\) .*\| ([\d +]+) \|$", readme, re.M))
+    wrong = []
+    for master in masters(ROOT):
+        course = master.notebook().metadata["course"]
+        minutes = [course["minutes_core"], course["minutes_optional"]]
+        path = master.lab_path(ROOT) if master.lab else master.executed_path(ROOT)
+        name = str(path.relative_to(ROOT))
+        if told.get(name) != " + ".join(str(number) for number in minutes if number):
+            wrong.append(name)
+    return wrong
+
+
+def test_the_readme_tells_the_minutes_of_each_lesson_and_lab():
+    readme = text("README.md")
+    assert wrong_minutes(readme) == []
+    row = re.search(r"\(notebooks/02_apis\.ipynb\).*\| (90 \+ 20) \|", readme)
+    fault = readme[: row.start(1)] + "90 + 40" + readme[row.end(1) :]
+    assert wrong_minutes(fault) == ["notebooks/02_apis.ipynb"]
