@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 COURSE := .venv/bin/course
 # What takes longest, and can be tested side by side with the notebooks.
-BESIDE := tests/test_rootless.py tests/test_grading_live.py tests/test_site.py tests/test_lab_answers.py
+BESIDE := $(patsubst %,tests/test_%.py,rootless grading_live bundle bootstrap site lab_answers)
 
 .PHONY: site start test test-binder run build lint check clean bench soak lock setup help
 
