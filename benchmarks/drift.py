@@ -4,7 +4,8 @@ Compares a reference of 100,000 rows with 10,000 and more current rows of one fe
 ``--rows 10_000 10_000_000``. The monitor keeps one counter for each bin, whatever the
 number of rows, and says between which bounds the Kolmogorov-Smirnov distance lies.
 Beside it run ``scipy.stats.ks_2samp``, Evidently and whylogs, where they can be
-imported, on the same rows, up to ``--others-up-to`` of them. The clock starts when the
+imported, on the same rows, up to ``--others-up-to`` of them: above that, the monitor
+runs alone. The clock starts when the
 reference is known: the monitor has counted it by then, the others cannot. Every
 measurement is made in a process of its own; its memory is what the process needed
 beyond the data.
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 CHUNK = 1 << 14  # 128 kB of numbers: they stay in the processor's cache
+BLOCK = 1_000_000  # rows that the monitor is given at a time
 AIM = 40
 
 
@@ -98,11 +100,13 @@ class Monitor:
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000, 10_000_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[10**4, 10**6, 10**7, 10**8])
     parser.add_argument("--others-up-to", type=int, default=10_000_000)
     parser.add_argument("--without-evidently", action="store_true", help="it takes long to import")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if uneven := [rows for rows in chosen.rows if rows > BLOCK and rows % BLOCK]:
+        parser.error(f"--rows above {BLOCK:,} are multiples of it, not {uneven[0]:,}")
     if chosen.measure:
         way, rows = chosen.measure
         print(json.dumps(measure(way, int(rows))))
@@ -161,7 +165,7 @@ def peak() -> float:
 def by_monitor(reference: np.ndarray, rng: np.random.Generator, rows: int) -> tuple:
     """The data arrive in blocks, as from a stream, and none of them is kept."""
     monitor = Monitor(reference)
-    block = rng.normal(0.05, 1, min(rows, 1_000_000))
+    block = rng.normal(0.05, 1, min(rows, BLOCK))
     monitor.update(block[:1000])
     before, seconds = peak(), 0.0
     monitor.counts[:] = 0

@@ -275,6 +275,41 @@ class TestFiles:
         assert all(port.startswith("127.0.0.1:") for port in published)
 
 
+def promtool(rules: Path) -> subprocess.CompletedProcess:
+    """Try the rules in a folder on made-up histories, in the image that the stack runs."""
+    image = yaml.safe_load((STACK / "compose.yaml").read_text())["services"]["prometheus"]["image"]
+    command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "/bin/promtool"]
+    command += ["--volume", f"{rules}:/rules:ro", image, "test", "rules", "/rules/rules.test.yml"]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.engine
+class TestRules:
+    """Which alerts the rules raise on made-up histories."""
+
+    def test_each_alert_fires_where_it_should_and_nowhere_else(self):
+        done = promtool(STACK / "prometheus")
+        assert done.returncode == 0, done.stdout + done.stderr
+        rules = yaml.safe_load((STACK / "prometheus/rules.yml").read_text())["groups"]
+        alerts = {rule["alert"] for group in rules for rule in group["rules"] if "alert" in rule}
+        tests = yaml.safe_load((STACK / "prometheus/rules.test.yml").read_text())["tests"]
+        asked = [case for test in tests for case in test["alert_rule_test"]]
+        assert alerts == {case["alertname"] for case in asked if case["exp_alerts"]}
+        assert alerts == {case["alertname"] for case in asked if not case["exp_alerts"]}
+
+    @pytest.mark.parametrize(
+        ("right", "wrong"), [("> 0.25 and", "> 5 and"), (">= 200", ">= 20"), ("> 0.05", "> 0.005")]
+    )
+    def test_a_rule_with_another_limit_is_noticed(self, tmp_path, right, wrong):
+        shutil.copytree(STACK / "prometheus", tmp_path, dirs_exist_ok=True)
+        text = (tmp_path / "rules.yml").read_text()
+        assert text.count(right) == 1
+        (tmp_path / "rules.yml").write_text(text.replace(right, wrong))
+        done = promtool(tmp_path)
+        assert done.returncode != 0
+        assert "FAILED" in done.stdout + done.stderr
+
+
 class Stack:
     """The stack of docker/monitoring, running under a name of its own."""
 

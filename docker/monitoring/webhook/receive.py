@@ -17,6 +17,7 @@ class Receive(BaseHTTPRequestHandler):
                 "received": received,
                 "alert": alert["labels"]["alertname"],
                 "feature": alert["labels"].get("feature"),
+                "severity": alert["labels"].get("severity"),
                 "status": alert["status"],
                 "summary": alert["annotations"]["summary"],
             }
