@@ -3,21 +3,23 @@
 Compares a reference of 100,000 rows with 10,000 and more current rows of one feature:
 ``--rows 10_000 10_000_000``. The monitor keeps one counter for each bin, whatever the
 number of rows, and says between which bounds the Kolmogorov-Smirnov distance lies.
-Beside it run ``scipy.stats.ks_2samp``, Evidently and whylogs, where they can be
-imported, on the same rows, up to ``--others-up-to`` of them: above that, the monitor
-runs alone. The clock starts when the
+Beside it run ``scipy.stats.ks_2samp``, Evidently and whylogs on the same rows, up to
+``--others-up-to`` of them: above that, the monitor runs alone. whylogs' wheels stop at
+Python 3.12, so it gets an environment of its own from uv. The clock starts when the
 reference is known: the monitor has counted it by then, the others cannot. Every
 measurement is made in a process of its own; its memory is what the process needed
 beyond the data.
 """
 
 import argparse
-import importlib.util
 import json
+import os
 import resource
 import subprocess
 import sys
 import time
+from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -102,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[10**4, 10**6, 10**7, 10**8])
     parser.add_argument("--others-up-to", type=int, default=10_000_000)
-    parser.add_argument("--without-evidently", action="store_true", help="it takes long to import")
+    parser.add_argument("--without", choices=["Evidently", "whylogs"], nargs="+", default=[])
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if uneven := [rows for rows in chosen.rows if rows > BLOCK and rows % BLOCK]:
@@ -111,13 +113,11 @@ def main() -> None:
         way, rows = chosen.measure
         print(json.dumps(measure(way, int(rows))))
         return
-    left_out = {
-        name: "it is not installed"
-        for name, module in {"Evidently": "evidently", "whylogs": "whylogs"}.items()
-        if importlib.util.find_spec(module) is None
-    }
-    if chosen.without_evidently:
-        left_out["Evidently"] = "as asked"
+    left_out = dict.fromkeys(chosen.without, "as asked")
+    if "whylogs" not in left_out:
+        tried = subprocess.run([*PYTHON_WITH_WHYLOGS, "-c", "import whylogs"], capture_output=True)
+        if tried.returncode:
+            left_out["whylogs"] = tried.stderr.decode().strip()[-200:]
     table = Table()
     for name in ["rows", "way", "s", "rows/s", "more memory, MB", "answer", "times SciPy"]:
         table.add_column(name, no_wrap=True)
@@ -141,8 +141,10 @@ def main() -> None:
 
 def in_a_process(way: str, rows: int) -> dict:
     """What ``measure`` finds in a fresh process."""
-    command = [sys.executable, __file__, "--measure", way, str(rows)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    python = PYTHON_WITH_WHYLOGS if way == "whylogs" else [sys.executable]
+    command = [*python, __file__, "--measure", way, str(rows)]
+    env = os.environ | {"WHYLOGS_NO_ANALYTICS": "True"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{way} with {rows:,} rows failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -220,6 +222,16 @@ def by_whylogs(reference: np.ndarray, rng: np.random.Generator, rows: int) -> tu
     return time.perf_counter() - started, peak() - before, f"median = {median:.4f}"
 
 
+PYTHON_WITH_WHYLOGS = [
+    *(str(Path(sys.executable).with_name("uv")), "run", "--quiet", "--no-project"),
+    *("--python", ">=3.11,<3.13", "--with", "whylogs==1.6.4"),
+    *(
+        word
+        for name in ("numpy", "pandas", "rich")
+        for word in ("--with", f"{name}=={version(name)}")
+    ),
+    "python",
+]
 SCIPY = "scipy.stats.ks_2samp"
 WAYS = {"monitor": by_monitor, SCIPY: by_scipy, "Evidently": by_evidently, "whylogs": by_whylogs}
 

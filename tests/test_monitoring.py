@@ -229,11 +229,19 @@ class TestOnePassMonitor:
 
     @pytest.mark.slow
     def test_the_table_names_what_was_not_measured(self):
-        command = [sys.executable, "benchmarks/drift.py", "--rows", "10_000", "--without-evidently"]
+        command = [
+            sys.executable,
+            "benchmarks/drift.py",
+            "--rows",
+            "10_000",
+            "--without",
+            "Evidently",
+        ]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert "scipy.stats.ks_2samp" in done.stdout
         assert "Evidently: left out" in done.stdout
+        assert "whylogs" in done.stdout
 
 
 class TestFiles:
