@@ -128,11 +128,11 @@ class Notebook:
                 f"{function}({given}) raised {type(error).__name__}: {error}"
             ) from None
         try:
-            return json.loads(json.dumps(value))
-        except (TypeError, ValueError):
+            return json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as reason:
             kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
             raise AssertionError(
-                f"{function} returned a {kind}, which JSON cannot hold. "
+                f"{function} returned a {kind}, which JSON cannot hold ({reason}). "
                 "Return plain Python values: convert with bool(), float(), int(), str() or list()."
             ) from None
 
@@ -143,7 +143,9 @@ class Notebook:
             raise NotAttempted(f"{name} is not written. Run the cell that writes it.")
         text = path.read_text(errors="replace")
         if text.strip() == self._stubs.get(name, "").strip():
-            raise NotAttempted(f"{name} is still as it was given.")
+            raise NotAttempted(
+                f"{name} is still as it was given. Write your answer in its cell and run the cell."
+            )
         return text
 
     @contextmanager

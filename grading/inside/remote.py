@@ -98,7 +98,7 @@ class Notebook:
             raise AssertionError(f"{function} raised {answer['error']}")
         if "value" not in answer:
             raise AssertionError(
-                f"{function} returned a {answer.get('no_json')}, which JSON cannot hold. "
+                f"{function} returned {answer.get('no_json')}. "
                 "Return plain Python values: convert with bool(), float(), int(), str() or list()."
             )
         return answer["value"]

@@ -74,9 +74,9 @@ def _call(namespace: dict, function: str, args: list, kwargs: dict) -> dict:
         return {"error": _text(error)}
     try:
         json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        kind = f"{type(value).__module__}.{type(value).__name__}"
-        return {"no_json": kind.removeprefix("builtins.")}
+    except (TypeError, ValueError, RecursionError) as reason:
+        kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
+        return {"no_json": f"a {kind}, which JSON cannot hold ({reason})"[:ERROR_LENGTH]}
     return {"value": value}
 
 

@@ -55,9 +55,11 @@ def precision_reaches_the_floor(target: Target) -> None:
 
 @check("ex1", points=1, kind="call")
 def recall_is_the_highest(target: Target) -> None:
-    """No other threshold that reaches the floor catches more frauds."""
+    """The threshold is a score, and no other that reaches the floor catches more frauds."""
     for (scores, labels), floor, best in CASES:
         raised = alarms(target, scores, labels, floor)
+        threshold = target.call("choose_threshold", scores, labels, floor)
+        assert threshold in scores, f"The threshold {threshold} is none of the scores {scores}."
         assert sum(raised) / sum(labels) == best, (
             f"With the scores {scores}, the labels {labels} and the floor {floor}, your "
             f"threshold catches {sum(raised)} of {sum(labels)} frauds. "
@@ -102,6 +104,12 @@ model.load = lambda: dict(given, version="{VERSION}", threshold={THRESHOLD})
 from flask.cli import cli
 cli.main(["--app", "service/app.py", "run", "--port", "{{port}}"])
 """
+RANGES = {
+    "amount": (0.01, 1_000_000),
+    "hour": (0, 23),
+    "distance_km": (0, 20_100),
+    "seconds_since_last": (0, 10**9),
+}
 HARMLESS = {
     "amount": 24.9,
     "hour": 13,
@@ -142,8 +150,8 @@ def refused(client: Client, body: str, naming: str = "", kind: str = JSON) -> No
     got = client.request("POST", "/predict", data=body, headers={"Content-Type": kind})
     shown = f"POST /predict with {body or 'no body'} gave status {got.status_code}"
     assert got.status_code == 400, f"{shown}, expected 400."
-    error = str(as_object(got, shown).get("error", ""))
-    assert error, f'{shown} without a text under "error".'
+    error = as_object(got, shown).get("error")
+    assert isinstance(error, str) and error, f'{shown} without a text under "error".'
     assert naming in error, f"{shown}. The error should name {naming}, but says: {error}"
     others = [name for name in HARMLESS if naming and name != naming and name in error]
     assert not others, f"{shown}. Only {naming} is wrong, but the error says: {error}"
@@ -169,8 +177,10 @@ def alarm_from_the_threshold_on(target: Target) -> None:
 
         def score(transaction: dict) -> float:
             got = answer(client, transaction)
-            assert {"score", "alarm", "version"} <= got.keys(), f"Fields are missing in {got}."
-            assert 0 <= got["score"] <= 1, f"The score {got['score']} is not from 0 to 1."
+            missing = {"score", "alarm", "version"} - got.keys()
+            assert not missing, f"{', '.join(sorted(missing))} is missing in the answer {got}."
+            good = type(got["score"]) in (int, float) and 0 <= got["score"] <= 1
+            assert good, f"The score {got['score']!r} is not a number from 0 to 1."
             alarm = got["score"] >= THRESHOLD
             assert got["alarm"] is alarm, (
                 f"The score is {got['score']}, the threshold of the model is {THRESHOLD}: "
@@ -186,7 +196,10 @@ def alarm_from_the_threshold_on(target: Target) -> None:
         amounts = range(1, 5_000)
         bisect_left(amounts, THRESHOLD, key=lambda amount: score(DOUBTFUL | {"amount": amount}))
         harmless, highest = score(HARMLESS), score(DOUBTFUL | {"amount": amounts[-1]})
-        assert harmless < highest, f"The harmless transaction scores {harmless}."
+        assert harmless < highest, (
+            f"A harmless transaction scores {harmless}, one over {amounts[-1]} dollars {highest}: "
+            "expected less. model.score gives the score."
+        )
 
 
 @check("ex2", points=1, kind="http")
@@ -196,21 +209,23 @@ def missing_and_mistyped_fields_are_refused(target: Target) -> None:
         for name in HARMLESS:
             rest = {key: value for key, value in HARMLESS.items() if key != name}
             refused(client, json.dumps(rest), naming=name)
-        for name, values in {"amount": ["12", True, None], "category": [7, [], {}]}.items():
-            for value in values:
+        for name in HARMLESS:
+            for value in [7, [], {}] if name == "category" else ["12", True, None, []]:
                 refused(client, json.dumps(HARMLESS | {name: value}), naming=name)
 
 
 @check("ex2", points=1, kind="http")
 def impossible_values_are_refused(target: Target) -> None:
     """A value out of its range is refused by its name; its ends and further fields are not."""
-    impossible = {"hour": 24, "amount": -5, "distance_km": -1, "category": "gambling"}
     with service(target) as client:
-        for name, value in impossible.items():
-            refused(client, json.dumps(HARMLESS | {name: value}), naming=name)
+        for name, ends in RANGES.items():
+            for value in (ends[0] - 0.01, ends[1] + 0.01):
+                refused(client, json.dumps(HARMLESS | {name: value}), naming=name)
+            for value in ends:
+                answer(client, HARMLESS | {name: value})
+        refused(client, json.dumps(HARMLESS | {"category": "gambling"}), naming="category")
         refused(client, json.dumps(HARMLESS | {"amount": float("nan")}))  # Flask lets it pass
-        for fine in ({"hour": 0}, {"hour": 23}, {"terminal": "A7"}):
-            answer(client, HARMLESS | fine)
+        answer(client, HARMLESS | {"terminal": "A7"})
 
 
 @check("ex2", points=1, kind="http")
@@ -226,13 +241,22 @@ def instructions(text: str) -> list[tuple[str, str]]:
     """The instructions of a Dockerfile with what follows them, comments left out."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\s*\n", " ", "\n".join(lines))
-    parts = [line.strip().partition(" ") for line in joined.splitlines() if line.strip()]
-    return [(word.upper(), rest.strip()) for word, _, rest in parts]
+    parts = [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
+    return [(word.upper(), " ".join(rest).strip()) for word, *rest in parts]
 
 
 def last(found: list[tuple[str, str]], name: str) -> str:
     """What the last instruction of a name says; empty if there is none."""
     return next((rest for word, rest in reversed(found) if word == name), "")
+
+
+def filled_in(found: list[tuple[str, str]], text: str) -> str:
+    """A text with the values of ARG and ENV in place of their names, and without quotes."""
+    values = {}
+    for word, rest in found:
+        if word in ("ARG", "ENV"):
+            values |= dict(re.findall(r"""(\w+)(?:=|\s+(?!\w+=))["']?([^\s"']*)""", rest))
+    return re.sub(r"\$\{?(\w+)\}?", lambda name: values.get(name[1], name[0]), text).strip("\"'")
 
 
 def copied(word: str, rest: str) -> list[str]:
@@ -256,21 +280,20 @@ def requirements_come_before_the_code(target: Target) -> None:
     found = instructions(target.read("service/Dockerfile"))
     installs = [n for n, (word, rest) in enumerate(found) if word == "RUN" and "pip" in rest]
     sources = [copied(word, rest) for word, rest in found]
-    copies = [n for n, those in enumerate(sources) if brings(those, "app.py")]
     assert installs, "No RUN installs the requirements with pip."
-    install = found[installs[0]][1]
-    assert "requirements.txt" in install, f"`RUN {install}` does not install requirements.txt."
-    there = [brings(those, "requirements.txt") for those in sources[: installs[0]]]
+    # Others may come first, such as an upgrade of pip.
+    locked = next((n for n in installs if "requirements.txt" in found[n][1]), None)
+    install = found[installs[0] if locked is None else locked][1]
+    assert locked is not None, f"`RUN {install}` does not install requirements.txt."
+    there = [brings(those, "requirements.txt") for those in sources[:locked]]
     assert any(there) or "--mount=type=bind" in install, (
         "When pip starts, requirements.txt is not in the image yet: no COPY before it brings it."
     )
-    assert copies, "No COPY brings app.py into the image."
-    assert installs[0] < copies[0], (
-        f"`{' '.join(found[copies[0]])}` comes before pip: each change of code installs anew."
-    )
-    for name in ("model.py", "rules.py", "model.json"):
-        assert any(brings(those, name) for those in sources), (
-            f"No COPY brings {name} into the image, and app.py does not start without it."
+    for name in ("app.py", "model.py", "rules.py", "model.json"):
+        copies = [n for n, those in enumerate(sources) if brings(those, name)]
+        assert copies, f"No COPY brings {name} into the image: the service does not start without."
+        assert locked < copies[0] or name == "model.json", (
+            f"`{' '.join(found[copies[0]])}` comes before pip: each change of code installs anew."
         )
 
 
@@ -279,9 +302,7 @@ def runs_as_a_numbered_user(target: Target) -> None:
     """The service runs as a user who is not root, given as a number."""
     found = instructions(target.read("service/Dockerfile"))
     assert last(found, "USER"), "There is no USER, so the service runs as root."
-    set_to = [rest.partition("=")[::2] for word, rest in found if word in ("ARG", "ENV")]
-    named = last(found, "USER").partition(":")[0]
-    number = re.sub(r"\$\{?(\w+)\}?", lambda name: dict(set_to).get(name[1], name[0]), named)
+    number = filled_in(found, last(found, "USER")).partition(":")[0]
     assert number.isdigit(), f"USER {number} is a name. Only a number can be verified as not root."
     assert int(number) != 0, "User 0 is root."
 
@@ -297,16 +318,19 @@ def health_is_watched(target: Target) -> None:
     asks = re.sub(r"(--\S+\s+)*CMD\s*", "", health)
     if asks.startswith("["):
         words(asks, "HEALTHCHECK CMD")
-    assert "/health" in asks, "The HEALTHCHECK does not ask /health."
-    assert not re.search(r"\b(curl|wget)\b", health), (
-        "The slim image has neither curl nor wget: this check would always fail. Let Python ask."
+    for script in re.findall(r"[\w-]+\.py\b", asks):
+        asks += "\n" + target.read(f"service/{script}")
+    assert re.search(r"/health(?![\w./-])", asks), "The HEALTHCHECK does not ask /health."
+    assert not re.search(r"\b(curl|wget)\b", asks), (
+        "The slim image has neither curl nor wget. Let Python ask, and install nothing for it."
     )
     assert "python" in asks, "Nothing in this HEALTHCHECK can ask. Python can."
     always = re.search(r"\|\|\s*(true|:|exit 0)", asks)
     assert not always, f"With `{always and always[0]}` the HEALTHCHECK succeeds whatever happens."
-    assert re.search(r"\b8000\b", health), "The HEALTHCHECK does not ask port 8000."
-    for module, name in re.findall(r"(?:\bfrom\s+([\w.]+)\s+)?\bimport\s+([\w.]+)", health):
-        package = (module or name).partition(".")[0]
+    assert re.search(r"\b8000\b", asks), "The HEALTHCHECK does not ask port 8000."
+    imports = re.findall(r"\bfrom\s+(\w+)[\w.]*\s+import\b|\bimport\s+([\w., \t]+)", asks)
+    names = "\n".join(module or several for module, several in imports)
+    for package in re.findall(r"(?:^|,)\s*(\w+)", names, re.MULTILINE):
         assert package in sys.stdlib_module_names, (
             f"The HEALTHCHECK imports {package}, which Python does not bring along: "
             "it would always fail. The standard library can ask, too."
@@ -317,8 +341,14 @@ def health_is_watched(target: Target) -> None:
 def gunicorn_is_process_1(target: Target) -> None:
     """Process 1 is gunicorn with app:app, in /app, on all interfaces at port 8000."""
     found = instructions(target.read("service/Dockerfile"))
-    folder = last(found, "WORKDIR")
+    folder = filled_in(found, last(found, "WORKDIR"))
     assert folder.rstrip("/") == "/app", f"WORKDIR is {folder or 'not set'}: not /app."
+    code = (n for n, (word, rest) in enumerate(found) if brings(copied(word, rest), "app.py"))
+    first = next(code, 0)
+    to = found[first][1].strip('[]" ').split()[-1].strip('"')
+    assert not first or to.startswith("/") or last(found[:first], "WORKDIR"), (
+        f"`{' '.join(found[first])}` comes before WORKDIR, so it copies to /, not to /app."
+    )
     given = [(name, last(found, name)) for name in ("ENTRYPOINT", "CMD") if last(found, name)]
     assert given, "Nothing says what to start: there is no CMD."
     start = [word for name, said in given for word in words(said, name)]
@@ -330,7 +360,7 @@ def gunicorn_is_process_1(target: Target) -> None:
     assert "app:app" in start, "gunicorn is not given app:app, the program `app` of app.py."
     settings = " ".join([*start, *(rest for word, rest in found if word == "ENV")])
     assert re.search(r"(0\.0\.0\.0|\[::\]|[\s=]):8000\b", settings), (
-        "It does not listen on 0.0.0.0:8000."
+        f"It does not listen on 0.0.0.0:8000. It is started with: {' '.join(start)}"
     )
 
 
@@ -384,10 +414,15 @@ def container(target: Target, name: str) -> Container:
     try:
         found = target.docker().containers.get(name)
     except NotFound:
-        assert name == "course-fraud", f"{name} is not running. The roll-back must leave it alone."
+        assert name == "course-fraud", (
+            f"There is no container {name}. The first cell of exercise 4 starts it, "
+            "and the roll-back must leave it alone."
+        )
         raise NotAttempted(f"There is no container {name} yet.") from None
     said = found.logs(tail=5).decode(errors="replace") or found.attrs["State"]["Error"]
-    assert found.status == "running", f"{name} has {found.status}. Its log ends:\n{said}"
+    assert found.status == "running", (
+        f"{name} is not running, but {found.status}. It last said:\n{said}"
+    )
     return found
 
 
@@ -437,11 +472,15 @@ def both_answer_side_by_side(target: Target) -> None:
 
 @check("ex4", points=1, kind="live")
 def only_this_machine_can_ask(target: Target) -> None:
-    """The ports are published on 127.0.0.1 only."""
+    """Each is published on the port asked for, on 127.0.0.1 only."""
     for name in ("course-fraud", "course-fraud-next"):
         address = published(container(target, name))
         assert address["HostIp"] == "127.0.0.1", (
             f"{name} is published on {address['HostIp']}: the whole network can ask it."
+        )
+        wanted = target.call("port_of", name)
+        assert int(address["HostPort"]) == wanted, (
+            f"{name} is published on port {address['HostPort']} of this machine, not on {wanted}."
         )
 
 
@@ -459,7 +498,8 @@ def production_is_back_on_1_0(target: Target) -> None:
     if any(other.attrs["Created"] > production.attrs["Created"] for other in others):
         raise NotAttempted(
             "course-fraud has not been replaced since course-fraud-next was started. "
-            "Run the cell that puts 1.1 into production, then yours."
+            "Run the cell that puts 1.1 into production, then yours, "
+            "which must not start course-fraud-next anew."
         )
 
 
@@ -488,7 +528,8 @@ def key_is_never_in_a_layer(target: Target) -> None:
     for word, rest in found:
         copied = word in ("COPY", "ADD")
         assert not copied, f"`{word} {rest}` makes a layer of what it copies, for good."
-        noted = word in ("ARG", "ENV") and "KEY" in rest.upper()
+        placeholder = "changeme" in rest  # the contractor's own line may stay
+        noted = word in ("ARG", "ENV") and "KEY" in rest.upper() and not placeholder
         assert not noted, f"`{word} {rest}` stays readable in the image's description."
     with_secret = re.compile(r"--mount=\S*type=secret")
     mounts = [rest for word, rest in found if word == "RUN" and with_secret.search(rest)]
@@ -496,8 +537,8 @@ def key_is_never_in_a_layer(target: Target) -> None:
     for rest in mounts:
         kept = KEEPS.search(HARMLESS_OUTPUT.sub("", rest))
         assert not kept, (
-            "The step copies the secret into a file of the image: that file is in a layer. "
-            f"It is `{kept[0].strip()}` that writes."
+            f"The step writes a file: `{kept[0].strip()}`. Let grep read the secret where it is "
+            "mounted, and write nothing."
         )
     mount, command = re.search(r"--mount=(\S*type=secret\S*)(.*)", mounts[0]).groups()
     options = dict(option.partition("=")[::2] for option in mount.split(","))

@@ -169,7 +169,9 @@ def a_run_holds_its_settings(target: Target) -> None:
         f"record() returned, and the run's status is {status}: close it, best by `with`."
     )
     expected = {"family": "tree", "max_depth": "5", "min_samples_leaf": "10"}
-    assert run.data.params == expected, f"The parameters are {run.data.params}."
+    assert run.data.params == expected, (
+        f"The parameters are {run.data.params}, expected {expected}."
+    )
 
 
 @check("ex1", points=1, kind="call")
@@ -180,8 +182,8 @@ def scores_are_of_the_validation_rows(target: Target) -> None:
     assert set(logged) == set(right), f"Logged are {sorted(logged)}; expected {sorted(right)}."
     for name, value in right.items():
         assert abs(logged[name] - value) < 1e-9, (
-            f"{name} of a tree with {TREE} is {value:.4f} on the validation rows; "
-            f"logged is {logged[name]:.4f}. On which rows was it measured, and of which model?"
+            f"{name} of a tree with {TREE} is {value!r} on the validation rows; logged is "
+            f"{logged[name]!r}. On which rows was it measured, of which model, and was it rounded?"
         )
 
 
@@ -220,8 +222,8 @@ def the_model_is_kept_with_a_signature(target: Target) -> None:
     scores = answer(target, "kept_scores", uri, run.info.run_id)
     for name, value in right_scores("neighbors", {"n_neighbors": 9}).items():
         assert abs(scores[name] - value) < 1e-9, (
-            f"{name} of the model that was kept is {scores[name]:.4f} on the validation rows, "
-            f"but {value:.4f} of one with these settings. Was this the model that was scored?"
+            f"{name} of the model that was kept is {scores[name]!r} on the validation rows, "
+            f"but {value!r} of one with these settings. Was this the model that was scored?"
         )
 
 
@@ -232,8 +234,9 @@ def text_of(path: Path) -> str:
 
 
 GOOD = [["logistic", {"C": 0.1}], ["tree", {"max_depth": 3}], ["neighbors", {"n_neighbors": 9}]]
-BAD = [GOOD[0], ["tree", {"max_depth": -1}], GOOD[2]]
-MISSPELLED = ["logistic", {"c": 0.1}]
+# A value that cannot be, for there are not so many rows, and a name that is misspelled.
+FAULTY = [["neighbors", {"n_neighbors": 5_000}], ["forest", {"n_estimator": 10}]]
+MIXED = [GOOD[1], *FAULTY, GOOD[0]]
 
 
 def swept(target: Target, grid: list, uri: str | None = None) -> tuple[list[Run], list[Run], Any]:
@@ -248,7 +251,10 @@ def swept(target: Target, grid: list, uri: str | None = None) -> tuple[list[Run]
 def of(children: list[Run], family: str) -> Run:
     """The one child of a family."""
     mine = [run for run in children if run.data.params.get("family") == family]
-    assert len(mine) == 1, f"There are {len(mine)} runs below the sweep with family={family}."
+    assert len(mine) == 1, (
+        f"{len(mine)} nested runs have the parameter family={family}, expected one: "
+        "open each with nested=True, and log its parameters first."
+    )
     return mine[0]
 
 
@@ -262,7 +268,8 @@ def every_setting_has_a_run_below_the_sweep(target: Target) -> None:
     assert len(below) == len(GOOD), f"{len(GOOD)} settings gave {len(below)} nested runs."
     for family, settings in GOOD:
         expected = {"family": family} | {name: str(value) for name, value in settings.items()}
-        assert of(below, family).data.params == expected, f"{of(below, family).data.params}"
+        found = of(below, family).data.params
+        assert found == expected, f"A run has the parameters {found}, expected {expected}."
 
 
 @check("ex2", points=1, kind="call")
@@ -272,34 +279,48 @@ def each_run_has_its_own_scores(target: Target) -> None:
     _, children, _ = swept(target, GOOD, uri)
     for family, settings in GOOD[:2]:
         run = of(children, family)
-        recall = right_scores(family, settings)["recall"]
-        logged = run.data.metrics.get("recall")
-        assert logged is not None, f"The run of {family} has no recall."
-        assert abs(logged - recall) < 1e-9, f"{family} has recall {recall:.4f}, not {logged:.4f}."
+        right, logged = right_scores(family, settings), run.data.metrics
+        assert set(logged) == set(right), (
+            f"The run of {family} has {sorted(logged)}; expected {sorted(right)}."
+        )
+        for name, value in right.items():
+            assert abs(logged[name] - value) < 1e-9, (
+                f"{family} with {settings} has {name} {value!r}; logged is {logged[name]!r}."
+            )
         tag = run.data.tags.get("data_sha256")
         assert tag, f"The nested run of {family} has no tag data_sha256."
-        assert tag == data_sha256(), "The tag data_sha256 is not the hash of the data."
+        assert tag == data_sha256(), (
+            f"The tag data_sha256 is {tag[:20]!r}, the data's hash {data_sha256()[:20]}."
+        )
     assert not models(uri), f"The sweep has logged models: {len(models(uri))}. It should log none."
 
 
 @check("ex2", points=1, kind="call")
 def a_bad_setting_fails_alone(target: Target) -> None:
     """The run of a bad setting is FAILED, with its parameters; all others finish."""
-    parents, children, _ = swept(target, BAD)
-    bad = of(children, "tree")
-    assert bad.info.status == "FAILED", f"max_depth=-1 raises, yet its run is {bad.info.status}."
-    assert bad.data.params.get("max_depth") == "-1", "The failed run does not hold its settings."
-    after = of(children, "neighbors")
-    assert after.info.status == "FINISHED", f"The run after the bad one is {after.info.status}."
-    assert [run.info.status for run in parents] == ["FINISHED"], "The sweep did not finish."
+    parents, children, _ = swept(target, MIXED)
+    for family, settings in FAULTY:
+        bad, [(name, value)] = of(children, family), settings.items()
+        status = bad.info.status
+        assert status == "FAILED", f"{family} with {settings} raises, yet its run is {status}."
+        assert bad.data.params.get(name) == str(value), (
+            f"The failed run has the parameters {bad.data.params}: log them before you train."
+        )
+    after = of(children, "logistic")
+    assert after.info.status == "FINISHED", f"The run after the bad ones is {after.info.status}."
+    ended = [run.info.status for run in parents]
+    assert ended == ["FINISHED"], f"The run `sweep` ended as {ended}, expected FINISHED."
 
 
 @check("ex2", points=1, kind="call")
 def the_counts_are_returned(target: Target) -> None:
     """The answer is how many runs finished and how many failed, for whatever reason."""
     *_, got = swept(target, GOOD)
-    assert got == [3, 0], f"Three good settings: expected [3, 0], not {got!r}."
-    *_, got = swept(target, [*BAD, MISSPELLED])
+    assert got == [3, 0], (
+        f"Three good settings: expected [3, 0], not {got!r}. "
+        "If some failed: print the error where you catch it."
+    )
+    *_, got = swept(target, MIXED)
     assert got == [2, 2], f"Two good settings, two bad ones: expected [2, 2], not {got!r}."
 
 
@@ -315,7 +336,9 @@ def prepared(*given: dict[str, Any]) -> tuple[str, dict[str, str]]:
     ids = {}
     for number, run in enumerate(given):
         experiment = trials if run.get("elsewhere") else churn
-        tags = {"mlflow.runName": run["name"], "data_sha256": run.get("data", HERE)}
+        tags = {"mlflow.runName": run["name"]}
+        if data := run.get("data", HERE):
+            tags["data_sha256"] = data
         info = client.create_run(experiment, start_time=number + 1, tags=tags).info
         scores = [Metric(n, v, 1, 0) for n, v in run.get("metrics", {}).items()]
         params = [Param(n, str(v)) for n, v in run.get("params", {}).items()]
@@ -338,8 +361,9 @@ def chosen(target: Target, expected: str | None, floor: float, *given: dict[str,
     got = answer(target, "choose", uri, HERE, floor)
     names = {run_id: name for name, run_id in ids.items()} | {None: "None"}
     said = names.get(got, repr(got)) if isinstance(got, str | None) else repr(got)
+    wanted = f"the run `{expected}`" if expected else "None, for no run qualifies"
     assert said == (expected or "None"), (
-        f"With a floor of {floor}, expected the run `{expected}`, but choose() picked `{said}`."
+        f"With a floor of {floor}, expected {wanted}, but choose() picked `{said}`."
     )
 
 
@@ -385,12 +409,13 @@ def other_data_do_not_compete(target: Target) -> None:
 
 @check("ex3", points=1, kind="call")
 def only_finished_runs_compete(target: Target) -> None:
-    """A run that failed, or is still running, cannot win."""
+    """A run that failed, was killed, or is still running, cannot win."""
     chosen(
         target,
         "finished",
         0.5,
         candidate("failed", 0.9, 0.9, status="FAILED"),
+        candidate("killed", 0.97, 0.9, status="KILLED"),
         candidate("finished", 0.6, 0.6),
         candidate("running", 0.95, 0.9, status="RUNNING"),
     )
@@ -415,6 +440,7 @@ def ties_and_empty_stores_are_settled(target: Target) -> None:
 def again(target: Target, family: str, settings: dict, **changed: Any) -> Any:
     """What the student's reproduce says of a run, true but for what is ``changed``."""
     scores = right_scores(family, settings) | changed.pop("metrics", {})
+    scores = {name: value for name, value in scores.items() if value is not None}
     params = {"family": family, **settings}
     run = {"name": "recorded", "params": params, "metrics": scores, "data": data_sha256()}
     uri, ids = prepared(run | changed)
@@ -428,7 +454,9 @@ def tells_false_records(target: Target, family: str, settings: dict) -> None:
     """Make sure that the student's reproduce does not call everything the same."""
     got = again(target, family, settings, metrics={"recall": 0.99})
     expected = {"verdict": "different", "differing": ["recall"]}
-    assert got == expected, f"A recall of 0.99 was recorded falsely; reproduce() said {got!r}."
+    assert got == expected, (
+        f"A recall of 0.99 was recorded falsely: expected {expected}, not {got!r}."
+    )
 
 
 @check("ex4", points=1, kind="call")
@@ -436,7 +464,9 @@ def numbers_are_made_of_text(target: Target) -> None:
     """Runs whose settings are whole numbers and decimals are reproduced."""
     for family, settings in (("tree", TREE), ("logistic", {"C": 0.03})):
         got = again(target, family, settings)
-        assert got == SAME, f"An honest run of {family} with {settings} gave {got!r}."
+        assert got == SAME, (
+            f"An honest run of {family} with {settings}: expected {SAME}, not {got!r}."
+        )
     tells_false_records(target, family, settings)
 
 
@@ -449,13 +479,15 @@ def words_and_none_are_made_of_text(target: Target) -> None:
         ("logistic", {"C": 1.0, "class_weight": "balanced"}),
     ):
         got = again(target, family, settings)
-        assert got == SAME, f"An honest run of {family} with {settings} gave {got!r}."
+        assert got == SAME, (
+            f"An honest run of {family} with {settings}: expected {SAME}, not {got!r}."
+        )
     tells_false_records(target, family, settings)
 
 
 @check("ex4", points=1, kind="call")
 def a_metric_that_was_touched_up_is_named(target: Target) -> None:
-    """A recorded metric that differs in the last digit is named."""
+    """A recorded metric that differs in the last digit is named; one not recorded is not."""
     true = right_scores("logistic", {"C": 0.1})
     touched = {name: math.nextafter(true[name], 1) for name in ("recall", "f1")}
     got = again(target, "logistic", {"C": 0.1}, metrics=touched)
@@ -463,6 +495,9 @@ def a_metric_that_was_touched_up_is_named(target: Target) -> None:
     assert got == expected, (
         f"Recall and F1 differ in the last digit: expected {expected}, not {got!r}."
     )
+    unrecorded = dict.fromkeys(("accuracy", "precision", "f1"))
+    got = again(target, "logistic", {"C": 0.1}, metrics=unrecorded)
+    assert got == SAME, f"Only the recall is recorded, and truly: expected {SAME}, not {got!r}."
 
 
 @check("ex4", points=1, kind="call")
@@ -470,7 +505,9 @@ def other_data_are_refused(target: Target) -> None:
     """A run on other data is not reproduced: not where its metrics are equal, nor by trying."""
     expected = {"verdict": "other data", "differing": []}
     got = again(target, "logistic", {"C": 0.1}, data=ELSEWHERE)
-    assert got == expected, f"The run carries another hash; reproduce() said {got!r}."
+    assert got == expected, f"The run carries another hash: expected {expected}, not {got!r}."
+    got = again(target, "logistic", {"C": 0.1}, data=None)
+    assert got == expected, f"The run has no tag data_sha256: expected {expected}, not {got!r}."
     untrainable = {"family": "logistic", "C": -1.0}
     try:
         got = again(target, "logistic", {"C": 0.1}, data=ELSEWHERE, params=untrainable)
@@ -478,7 +515,7 @@ def other_data_are_refused(target: Target) -> None:
         raise AssertionError(
             f"The run carries another hash, so there is nothing to train. {problem}"
         ) from None
-    assert got == expected, f"The run carries another hash; reproduce() said {got!r}."
+    assert got == expected, f"The run carries another hash: expected {expected}, not {got!r}."
 
 
 def registry(champion: str | None) -> str:
@@ -518,7 +555,8 @@ def the_way_back_leads_to_the_one_before(target: Target) -> None:
     now = (alias(uri, "champion"), alias(uri, "previous"))
     assert now == ("3", "1"), f"Champion and previous are {now}, expected ('3', '1')."
     got = answer(target, "roll_back", uri)
-    assert alias(uri, "champion") == "1", f"After roll_back: champion {alias(uri, 'champion')}."
+    back = alias(uri, "champion")
+    assert back == "1", f"After roll_back() the champion is {back}, expected 1."
     assert got == "1", f"roll_back() returned {got!r}, not '1'."
 
 
@@ -526,13 +564,18 @@ def the_way_back_leads_to_the_one_before(target: Target) -> None:
 def promoting_twice_keeps_the_way_back(target: Target) -> None:
     """Promoting the present champion again does not forget the one before."""
     uri = registry("1")
-    answer(target, "promote", uri, "2")
-    answer(target, "promote", uri, "2")
+    for number in ("2", "2", 2):
+        answer(target, "promote", uri, number)
     now = alias(uri, "champion")
-    assert now == "2", f"1 was champion, 2 promoted twice: the champion is {now}."
+    assert now == "2", (
+        f"1 was champion, then promote() got '2', '2' and 2: the champion is {now}, expected 2."
+    )
     answer(target, "roll_back", uri)
     now = alias(uri, "champion")
-    assert now == "1", f"1 was champion, 2 promoted twice, rolled back: the champion is {now}."
+    assert now == "1", (
+        "1 was champion, then promote() got '2', '2' and 2. "
+        f"After roll_back() the champion is {now}, expected 1."
+    )
 
 
 HINTS = {
