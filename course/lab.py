@@ -174,7 +174,12 @@ class Notebook:
                 try:
                     yield server
                 except AssertionError as wrong:
-                    raise AssertionError(f"{wrong}{_last_error(log.name)}") from None
+                    said = _last_error(log.name)
+                    if "NotImplementedError" in said:
+                        raise NotAttempted(
+                            f"A part of it is still as it was given.{said}"
+                        ) from None
+                    raise AssertionError(f"{wrong}{said}") from None
             finally:
                 with suppress(ProcessLookupError):  # it and its children have ended
                     os.killpg(process.pid, signal.SIGKILL)
@@ -213,13 +218,15 @@ def report(exercise: str, outcomes: list[Outcome]) -> str:
         if o.message != said:  # an answer that is missing is missing for each of its points
             for line in o.message.splitlines():
                 lines += textwrap.wrap(line, 95, initial_indent=INDENT, subsequent_indent=INDENT)
+        elif o.status == "wrong":
+            lines.append(f"{INDENT}(the same)")
         said = o.message
     return "\n".join(lines)
 
 
 def table(name: str, checks: list[Check], found: dict[str, Outcome]) -> str:
     """A lab's exercises with their points as they were last checked."""
-    lines = [f"Lab {name}"]
+    lines = [f"Lab {name}, as last checked"]
     for exercise in dict.fromkeys(check.exercise for check in checks):
         ours = [check for check in checks if check.exercise == exercise]
         states = Counter(found[c.name].status if c.name in found else "not checked" for c in ours)

@@ -329,6 +329,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/broken":
             raise ZeroDivisionError("by me")
+        if self.path == "/later":
+            raise NotImplementedError("your code here")
         self.send_response(200)
         self.end_headers()
         self.wfile.write(str(child.pid).encode())
@@ -356,6 +358,16 @@ def test_what_the_server_said_last_is_in_the_message(notebook, tmp_path):
         target.serve(COMMAND, ready="/") as client,
     ):
         client.request("GET", "/broken")
+
+
+def test_a_part_of_a_server_that_is_not_written_is_not_attempted(notebook, tmp_path):
+    target, _ = notebook
+    (tmp_path / "server.py").write_text(SERVER)
+    with (
+        pytest.raises(NotAttempted, match="still as it was given"),
+        target.serve(COMMAND, ready="/") as client,
+    ):
+        client.request("GET", "/later")
 
 
 def test_a_server_that_does_not_start_shows_its_log(notebook, tmp_path):

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import requests
 
+from course.checks import NotAttempted
 from grading.inside import processes
 from grading.inside.limits import Limits, at_most
 from grading.inside.nursery import Nursery
@@ -59,6 +60,7 @@ def running(nursery: Nursery, command: list[str], ready: str, limits: Limits) ->
 
     Raises:
         AssertionError: it does not start or does not answer.
+        NotAttempted: what failed is a part that the student has not written.
     """
     port = _free_port()
     with tempfile.TemporaryFile(dir=PRIVATE) as log:
@@ -69,7 +71,10 @@ def running(nursery: Nursery, command: list[str], ready: str, limits: Limits) ->
         try:
             yield client
         except AssertionError as wrong:
-            raise AssertionError(f"{wrong}{_last_error(log)}") from None
+            said = _last_error(log)
+            if "NotImplementedError" in said:
+                raise NotAttempted(f"A part of it is still as it was given.{said}") from None
+            raise AssertionError(f"{wrong}{said}") from None
 
 
 def _wait(client: Client, pid: int, port: int, ready: str, seconds: float, log: BinaryIO) -> None:

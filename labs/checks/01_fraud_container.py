@@ -27,8 +27,12 @@ LARGE = (
     [0.95, 0.91, 0.84, 0.77, 0.7, 0.66, 0.58, 0.52, 0.45, 0.3827, 0.3814, 0.12],
     [1, 1, 0, 1, 0, 1, 1, 0, 1, 1, 0, 0],
 )
-# Scores and labels, the floor, and the recall of the best threshold.
-CASES = [(SMALL, 0.7, 3 / 4), (LARGE, 0.7, 1.0), (LARGE, 0.72, 3 / 7)]
+# Scores and labels, the floor, and recall and precision of the best threshold.
+CASES = [
+    (SMALL, 0.7, (3 / 4, 0.75)),
+    (LARGE, 0.7, (1.0, 0.7)),
+    (LARGE, 0.72, (3 / 7, 0.75)),
+]
 
 
 def alarms(target: Target, scores: list[float], labels: list[int], floor: float) -> list[int]:
@@ -56,14 +60,15 @@ def precision_reaches_the_floor(target: Target) -> None:
 @check("ex1", points=1, kind="call")
 def recall_is_the_highest(target: Target) -> None:
     """The threshold is a score, and no other that reaches the floor catches more frauds."""
-    for (scores, labels), floor, best in CASES:
+    for (scores, labels), floor, (best, precision) in CASES:
         raised = alarms(target, scores, labels, floor)
         threshold = target.call("choose_threshold", scores, labels, floor)
         assert threshold in scores, f"The threshold {threshold} is none of the scores {scores}."
         assert sum(raised) / sum(labels) == best, (
             f"With the scores {scores}, the labels {labels} and the floor {floor}, your "
-            f"threshold catches {sum(raised)} of {sum(labels)} frauds. "
-            f"The best of those that reach the floor catches {round(best * sum(labels))}."
+            f"threshold {threshold} catches {sum(raised)} of {sum(labels)} frauds. The best of "
+            f"those that reach the floor catches {round(best * sum(labels))}, at a precision of "
+            f"{precision}."
         )
 
 
@@ -285,6 +290,9 @@ def requirements_come_before_the_code(target: Target) -> None:
     locked = next((n for n in installs if "requirements.txt" in found[n][1]), None)
     install = found[installs[0] if locked is None else locked][1]
     assert locked is not None, f"`RUN {install}` does not install requirements.txt."
+    assert re.search(r"(-r|--requirement)[=\s]*\S*requirements\.txt", install), (
+        f"`RUN {install}` looks for a package of the name requirements.txt: -r is missing."
+    )
     there = [brings(those, "requirements.txt") for those in sources[:locked]]
     assert any(there) or "--mount=type=bind" in install, (
         "When pip starts, requirements.txt is not in the image yet: no COPY before it brings it."
@@ -305,6 +313,12 @@ def runs_as_a_numbered_user(target: Target) -> None:
     number = filled_in(found, last(found, "USER")).partition(":")[0]
     assert number.isdigit(), f"USER {number} is a name. Only a number can be verified as not root."
     assert int(number) != 0, "User 0 is root."
+    names = [word for word, _ in found]
+    installs = [n for n, (word, rest) in enumerate(found) if word == "RUN" and "pip" in rest]
+    at_home = any(word == "ENV" and "PATH" in rest for word, rest in found)
+    assert at_home or not installs or names.index("USER") > installs[-1], (
+        f"USER {number} comes before pip, which may then not write where Python looks."
+    )
 
 
 @check("ex3", points=1, kind="file")
@@ -317,7 +331,10 @@ def health_is_watched(target: Target) -> None:
     )
     asks = re.sub(r"(--\S+\s+)*CMD\s*", "", health)
     if asks.startswith("["):
-        words(asks, "HEALTHCHECK CMD")
+        program = words(asks, "HEALTHCHECK CMD")[0]
+        assert " " not in program, (
+            f"There is no program of the name `{program}`: each word is a text of its own."
+        )
     for script in re.findall(r"[\w-]+\.py\b", asks):
         asks += "\n" + target.read(f"service/{script}")
     assert re.search(r"/health(?![\w./-])", asks), "The HEALTHCHECK does not ask /health."
@@ -328,6 +345,9 @@ def health_is_watched(target: Target) -> None:
     always = re.search(r"\|\|\s*(true|:|exit 0)", asks)
     assert not always, f"With `{always and always[0]}` the HEALTHCHECK succeeds whatever happens."
     assert re.search(r"\b8000\b", asks), "The HEALTHCHECK does not ask port 8000."
+    assert "http.client" not in asks or "status" in asks, (
+        "http.client raises nothing for a bad answer: this HEALTHCHECK does not look at the status."
+    )
     imports = re.findall(r"\bfrom\s+(\w+)[\w.]*\s+import\b|\bimport\s+([\w., \t]+)", asks)
     names = "\n".join(module or several for module, several in imports)
     for package in re.findall(r"(?:^|,)\s*(\w+)", names, re.MULTILINE):
@@ -455,7 +475,8 @@ def retrying() -> requests.Session:
 def both_versions_are_built(target: Target) -> None:
     """The tags 1.0 and 1.1 name two different images."""
     assert image(target, "1.0").id != image(target, "1.1").id, (
-        "course-fraud:1.0 and course-fraud:1.1 are one and the same image."
+        "course-fraud:1.0 and course-fraud:1.1 are one and the same image. "
+        "Was service/model.json exchanged between the two builds?"
     )
 
 
@@ -465,8 +486,8 @@ def both_answer_side_by_side(target: Target) -> None:
     version(container(target, "course-fraud"))
     beside = version(container(target, "course-fraud-next"))
     assert beside == "1.1", (
-        f"course-fraud-next says that it is version {beside}, not 1.1. "
-        "Does /health take the version from MODEL?"
+        f"course-fraud-next says that it is version {beside}, not 1.1. Was models/1.1.json copied "
+        "over service/model.json before the build, and does /health take the version from MODEL?"
     )
 
 
