@@ -123,13 +123,18 @@ class Notebook:
                 f"{function} took more than {limit:g} seconds. If the machine is busy, check again."
             ) from None
         except (Exception, SystemExit) as error:
-            given = textwrap.shorten(", ".join(map(repr, args)), 70, placeholder=" ...")
+            given = textwrap.shorten(", ".join(map(repr, args)), 400, placeholder=" ...")
             raise AssertionError(
                 f"{function}({given}) raised {type(error).__name__}: {error}"
             ) from None
         try:
             return json.loads(json.dumps(value, allow_nan=False))
-        except (TypeError, ValueError, RecursionError) as reason:
+        except ValueError:
+            shown = textwrap.shorten(repr(value), 70, placeholder=" ...")
+            raise AssertionError(
+                f"{function} returned {shown}: inf and nan are no answer."
+            ) from None
+        except (TypeError, RecursionError) as reason:
             kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
             raise AssertionError(
                 f"{function} returned a {kind}, which JSON cannot hold ({reason}). "

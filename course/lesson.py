@@ -124,6 +124,7 @@ def _fresh_workspace(name: str) -> Path:
         previous = workspace.with_name(f"{name}.previous")
         shutil.rmtree(previous, ignore_errors=True)
         workspace.rename(previous)
+        print(f"What was in workspace/{name} is now in workspace/{previous.name}.")
     workspace.mkdir(parents=True, exist_ok=True)
     os.chdir(workspace)
     return workspace

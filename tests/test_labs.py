@@ -287,7 +287,7 @@ FAULTS = {
     "exits": (sys.exit, r"f\(\) raised SystemExit"),
     "no JSON": (lambda: {1, 2}, "f returned a set, which JSON cannot hold"),
     "holding numpy": (lambda: [np.int64(3)], r"which JSON cannot hold \(Object of type int64"),
-    "not a number": (lambda: float("nan"), "a float, which JSON cannot hold"),
+    "not a number": (lambda: float("nan"), "f returned nan: inf and nan are no answer"),
     "of numpy": (lambda: np.bool(True), "f returned a numpy.bool, which .* convert with bool"),
     "endless": (loop, "f took more than 0.2 seconds"),
 }

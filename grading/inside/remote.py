@@ -97,10 +97,7 @@ class Notebook:
         if "error" in answer:
             raise AssertionError(f"{function} raised {answer['error']}")
         if "value" not in answer:
-            raise AssertionError(
-                f"{function} returned {answer.get('no_json')}. "
-                "Return plain Python values: convert with bool(), float(), int(), str() or list()."
-            )
+            raise AssertionError(f"{function} returned {answer.get('no_json')}.")
         return answer["value"]
 
     def _start(self) -> None:

@@ -74,9 +74,12 @@ def _call(namespace: dict, function: str, args: list, kwargs: dict) -> dict:
         return {"error": _text(error)}
     try:
         json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as reason:
+    except ValueError:
+        return {"no_json": f"{repr(value)[:70]}: inf and nan are no answer"}
+    except (TypeError, RecursionError) as reason:
         kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
-        return {"no_json": f"a {kind}, which JSON cannot hold ({reason})"[:ERROR_LENGTH]}
+        advice = "convert with bool(), float(), int(), str() or list()"
+        return {"no_json": f"a {kind}, which JSON cannot hold ({reason}): {advice}"[:ERROR_LENGTH]}
     return {"value": value}
 
 

@@ -80,7 +80,10 @@ def stray_clicks_do_not_count(target: Target) -> None:
 
 def index(target: Target, expected: list[int], actual: list[int], floor: float) -> float:
     """What the student's psi returns, if it is a finite number."""
-    got = target.call("psi", expected, actual, floor)
+    try:
+        got = target.call("psi", expected, actual, floor)
+    except AssertionError as problem:
+        raise AssertionError(f"psi({expected}, {actual}, {floor}): {problem}") from None
     finite = isinstance(got, int | float) and math.isfinite(got)
     assert finite, f"psi({expected}, {actual}, {floor}) returned {got!r}, not a finite number."
     return got
@@ -99,7 +102,7 @@ def the_index_is_that_of_the_formula(target: Target) -> None:
     given = ([300, 250, 450], [200, 300, 500], 1e-4)
     got = index(target, *given)
     right = right_index(*given)
-    assert abs(got - right) < 1e-9, f"psi{given} is {right:.6f}, not {got:.6f}."
+    assert abs(got - right) < 1e-9, f"psi{given} should be {right:.6f}, not {got:.6f}."
 
 
 @check("ex2", points=1, kind="call")
@@ -119,7 +122,7 @@ def empty_bins_are_finite(target: Target) -> None:
     ):
         got = index(target, *given)
         right = right_index(*given)
-        assert abs(got - right) < 1e-9, f"psi{given} is {right:.6f}, not {got:.6f}."
+        assert abs(got - right) < 1e-9, f"psi{given} should be {right:.6f}, not {got:.6f}."
 
 
 QUIET = {
@@ -180,7 +183,12 @@ def rules(target: Target) -> dict[str, dict]:
         groups = yaml.safe_load(target.read("alerts.yml"))["groups"]
         written = [rule for group in groups for rule in group["rules"] or []]
         found = {rule["alert"]: rule for rule in written if "alert" in rule}
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except yaml.YAMLError as error:
+        raise AssertionError(
+            f"alerts.yml is no YAML: {error}. (Line 1 of the file is line 2 of the cell. "
+            "A text with a colon needs quotes.)"
+        ) from None
+    except (KeyError, TypeError) as error:
         raise AssertionError(
             f"alerts.yml has not the form of a rule file: {error}. "
             "Keep its first three lines as given; each rule begins with `- alert:`."
@@ -235,7 +243,9 @@ def firing(target: Target, story: str, history: str, expected: dict[str, list[st
     assert otherwise, f"Prometheus does not take alerts.yml: {said.strip()[-300:]}"
     name, time = otherwise.groups()
     should, does = ("fires", "is silent") if name in expected[time] else ("is silent", "fires")
-    raise AssertionError(f"{story} After {time} a right {name} {should}; yours {does}.")
+    silent = (name, does) == ("FeedSilent", "is silent")
+    why = " (A comparison with a metric that is not there has no answer.)" if silent else ""
+    raise AssertionError(f"{story} After {time} a right {name} {should}; yours {does}.{why}")
 
 
 def promtool(target: Target, text: str, test: str) -> tuple[int, str]:
@@ -276,9 +286,13 @@ def the_budget_is_kept(target: Target) -> None:
     values = [0.02, 0.31, 0.05, 0.12, 0.05, 0.22, 0.01, 0.12]
     for budget, wanted in ((0, 0.31), (1, 0.22), (2, 0.12), (4, 0.05), (8, 0.01)):
         got = target.call("threshold", values, budget)
+        why = (
+            f"at most {budget} of the values may be above it, and it is the smallest of these"
+            if got in values
+            else "it is one of the values"
+        )
         assert got == wanted, (
-            f"threshold({values}, {budget}) is {wanted}, not {got!r}: "
-            f"at most {budget} of the values may be above it."
+            f"threshold({values}, {budget}) should be {wanted}, not {got!r}: {why}."
         )
 
 
@@ -350,8 +364,8 @@ def the_history_tells_it(target: Target) -> None:
     )
     if commits[0] == second:
         assert head == "ref: refs/heads/main", (
-            f"main still ends in version 2, and HEAD is {head}. `git checkout main`, "
-            "then commit there."
+            f"main still ends in version 2, and HEAD is {head}. `git checkout main`, take the "
+            "pointer alone from the tag (`git checkout v1 -- clicks.csv.dvc`), then commit."
         )
         raise NotAttempted("No commit has been added to main.")
     assert target.call("pointer", "main") == target.call("pointer", "v1"), (
@@ -372,7 +386,6 @@ def clear_cases_are_decided(target: Target) -> None:
     decided(target, (480, 4000, 400, 4000, 4000), "A")
     decided(target, (400, 4000, 455, 4000, 4000), "B")
     decided(target, (455, 4000, 400, 4000, 4000), "A")
-    decided(target, (100, 1000, 489, 4000, 1000), "undecided")
 
 
 @check("ex6", points=1, kind="call")
@@ -380,6 +393,7 @@ def luck_is_not_taken_for_a_winner(target: Target) -> None:
     """A difference that may be luck is undecided, and so is one without any clicks."""
     decided(target, (400, 4000, 452, 4000, 4000), "undecided")
     decided(target, (452, 4000, 400, 4000, 4000), "undecided")
+    decided(target, (100, 1000, 489, 4000, 1000), "undecided")  # by the pooled rate
     decided(target, (0, 4000, 0, 4000, 4000), "undecided")
     decided(target, (4000, 4000, 4000, 4000, 4000), "undecided")
 
