@@ -123,17 +123,13 @@ class Notebook:
                 f"{function} took more than {limit:g} seconds. If the machine is busy, check again."
             ) from None
         except (Exception, SystemExit) as error:
-            given = textwrap.shorten(", ".join(map(repr, args)), 400, placeholder=" ...")
-            raise AssertionError(
-                f"{function}({given}) raised {type(error).__name__}: {error}"
-            ) from None
+            call = textwrap.shorten(f"{function}({', '.join(map(repr, args))})", 400)
+            raise AssertionError(f"{call} raised {type(error).__name__}: {error}") from None
         try:
             return json.loads(json.dumps(value, allow_nan=False))
         except ValueError:
-            shown = textwrap.shorten(repr(value), 70, placeholder=" ...")
-            raise AssertionError(
-                f"{function} returned {shown}: inf and nan are no answer."
-            ) from None
+            said = f"{function} returned {repr(value)[:70]}: inf and nan are no answer."
+            raise AssertionError(said) from None
         except (TypeError, RecursionError) as reason:
             kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
             raise AssertionError(
@@ -181,9 +177,7 @@ class Notebook:
                 except AssertionError as wrong:
                     said = _last_error(log.name)
                     if "NotImplementedError" in said:
-                        raise NotAttempted(
-                            f"A part of it is still as it was given.{said}"
-                        ) from None
+                        raise NotAttempted(f"Some is still as it was given.{said}") from None
                     raise AssertionError(f"{wrong}{said}") from None
             finally:
                 with suppress(ProcessLookupError):  # it and its children have ended

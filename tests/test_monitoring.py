@@ -404,7 +404,7 @@ class TestStack:
         url = f"http://127.0.0.1:{stack.ports['PROMETHEUS_PORT']}/api/v1/rules"
         groups = requests.get(url, timeout=10).json()["data"]["groups"]
         rules = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
-        assert len(rules) == 8
+        assert len(rules) == 9
         assert set(rules.values()) == {"ok"}
 
     @pytest.mark.parametrize(("title", "ref", "query"), QUERIES, ids=lambda part: part[:20])

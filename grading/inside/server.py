@@ -73,7 +73,7 @@ def running(nursery: Nursery, command: list[str], ready: str, limits: Limits) ->
         except AssertionError as wrong:
             said = _last_error(log)
             if "NotImplementedError" in said:
-                raise NotAttempted(f"A part of it is still as it was given.{said}") from None
+                raise NotAttempted(f"Some is still as it was given.{said}") from None
             raise AssertionError(f"{wrong}{said}") from None
 
 
