@@ -329,6 +329,18 @@ def wrong_minutes(readme):
     return wrong
 
 
+def told_memory(page):
+    """The MB that a master's text tells, from its row "Memory"."""
+    [row] = re.findall(r"^\| \**Memory\** \| ([\d,]+) MB at the peak", page, re.MULTILINE)
+    return int(row.replace(",", ""))
+
+
+@pytest.mark.parametrize("master", masters(), ids=lambda master: master.name)
+def test_a_text_tells_the_memory_that_its_head_states(master):
+    stated = master.notebook().metadata["course"]["memory_mb"]
+    assert told_memory(master.path.read_text()) == stated
+
+
 def test_the_readme_tells_the_minutes_of_each_lesson_and_lab():
     readme = text("README.md")
     assert wrong_minutes(readme) == []
