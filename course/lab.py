@@ -225,7 +225,7 @@ def report(exercise: str, outcomes: list[Outcome]) -> str:
 
 def table(name: str, checks: list[Check], found: dict[str, Outcome]) -> str:
     """A lab's exercises with their points as they were last checked."""
-    lines = [f"Lab {name}, as last checked"]
+    lines = [f"Lab {name}"]
     for exercise in dict.fromkeys(check.exercise for check in checks):
         ours = [check for check in checks if check.exercise == exercise]
         states = Counter(found[c.name].status if c.name in found else "not checked" for c in ours)
