@@ -3,8 +3,10 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -38,10 +40,23 @@ def lab(tmp_path):
         )
     try:
         assert eventually(lambda: URL.search(log.read_text()), seconds=60), log.read_text()
-        yield URL.search(log.read_text())[0]
+        address = URL.search(log.read_text())[0]
+        # The server prints its address before it listens there.
+        assert eventually(lambda: listens(address), seconds=30), log.read_text()
+        yield address
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
+
+
+def listens(address: str) -> bool:
+    """Whether a server accepts connections at an address."""
+    server = urllib.parse.urlsplit(address)
+    try:
+        socket.create_connection((server.hostname, server.port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture

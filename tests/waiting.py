@@ -10,7 +10,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def eventually(condition, seconds: float = 20) -> bool:
+def eventually(condition, seconds: float = 60) -> bool:
     """Whether ``condition()`` becomes true within ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
