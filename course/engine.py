@@ -18,7 +18,7 @@ from course.errors import CourseError
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 LOG = Path("/var/log/course-dockerd.log")
 PID = Path("/run/course-dockerd.pid")
-START_SECONDS = 30
+START_SECONDS = 90
 
 WAYS_TO_GET_ONE = """\
 Ways to get one:

@@ -42,7 +42,7 @@ LESSON_IMAGES = {
     "lab01": [PYTHON],
     "lab03": [PYTHON, REGISTRY],
     "lab05": [PROMETHEUS],
-    "lab06": [PYTHON, NGINX, PROMETHEUS, ALERTMANAGER],
+    "lab06": [PYTHON, NGINX, PROMETHEUS],
 }
 """The base images that each lesson needs."""
 ALL = list(dict.fromkeys(ref for refs in LESSON_IMAGES.values() for ref in refs))

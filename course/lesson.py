@@ -63,7 +63,7 @@ def finish(name: str) -> None:
     print("Clean: nothing of this lesson is left in the engine.")
 
 
-def wait_for(url: str, seconds: float = 30) -> str:
+def wait_for(url: str, seconds: float = 60) -> str:
     """Ask ``url`` until it answers with a status below 400, and return the body.
 
     Raises:

@@ -22,6 +22,7 @@ def browse(url: str) -> Iterator[Page]:
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(120_000)  # a pod has half a processor
         page.goto(url)
         yield page
         browser.close()

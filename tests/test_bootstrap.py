@@ -102,7 +102,7 @@ class _Pages(SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if Path(self.path).name.startswith(f"{self.server.held_back}-"):
             self.server.asked.set()
-            self.server.go_on.wait(60)
+            self.server.go_on.wait(300)
         super().do_GET()
 
     def translate_path(self, path: str) -> str:
@@ -388,7 +388,7 @@ def test_what_was_interrupted_is_completed(
 ):
     index.hold_back(package)
     process = start(small, index.url)
-    assert index.asked.wait(60)
+    assert index.asked.wait(300)
     if how == signal.SIGINT:  # as Ctrl-C does: to all that run in the terminal
         os.killpg(process.pid, how)
         output = process.communicate()[0]
@@ -411,7 +411,7 @@ def test_what_was_interrupted_is_completed(
 def test_a_second_setup_at_the_same_time_waits_for_the_first(small: Path, index: Index):
     index.hold_back("tiny")
     first = start(small, index.url)
-    assert index.asked.wait(60)
+    assert index.asked.wait(300)
     second = start(small, index.url)
     assert second.stdout
     assert second.stdout.readline() == WAITS

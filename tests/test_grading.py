@@ -81,6 +81,14 @@ WRONG = {
         {"ex2": "def mean(values):\n    while len(values) > 1: pass\n    return values[0]"},
         {"mean_of_three"},
     ),
+    "infinite": (
+        {"ex2": "def mean(values):\n    return float('inf')"},
+        {"mean_of_three", "mean_of_one"},
+    ),
+    "numpy": (
+        {"ex2": "import numpy\ndef mean(values):\n    return [numpy.float32(1)]"},
+        {"mean_of_three", "mean_of_one"},
+    ),
     "syntax": ({"ex1": "def ping(word)\n    return"}, {"ping_answers"}),
     "ends_process": ({"ex1": "import os\nos._exit(1)"}, {"ping_answers"}),
     "wrong_status": (
@@ -114,6 +122,8 @@ def test_wrong_answers_lose_exactly_their_points(root, copies, tmp_path):
     assert "No module named 'sis'" in words["doubles"]
     assert "ping raised TypeError" in results["fails"].of("ex1")[0].message
     assert "mean took longer than 2 s" in results["endless"].of("ex2")[0].message
+    assert "mean returned inf: JSON has no inf" in results["infinite"].of("ex2")[0].message
+    assert "Object of type float32" in results["numpy"].of("ex2")[0].message
     assert "ex1 raised SyntaxError: expected ':'" in results["syntax"].remarks[0]
 
 

@@ -282,12 +282,19 @@ def loop():
             pass
 
 
+def holds_itself():
+    values = []
+    values.append(values)
+    return values
+
+
 FAULTS = {
     "raises": (lambda: {}["key"], r"f\(\) raised KeyError: 'key'"),
     "exits": (sys.exit, r"f\(\) raised SystemExit"),
     "no JSON": (lambda: {1, 2}, "f returned a set, which JSON cannot hold"),
     "holding numpy": (lambda: [np.int64(3)], r"which JSON cannot hold \(Object of type int64"),
-    "not a number": (lambda: float("nan"), "f returned nan: inf and nan are no answer"),
+    "not a number": (lambda: float("nan"), "f returned nan: JSON has no inf, no nan"),
+    "holds itself": (holds_itself, r"f returned \[\[\.\.\.\]\]: JSON has .* no loops"),
     "of numpy": (lambda: np.bool(True), "f returned a numpy.bool, which .* convert with bool"),
     "endless": (loop, "f took more than 0.2 seconds"),
 }

@@ -6,7 +6,7 @@ from importlib import reload
 
 import nbformat
 import pytest
-from binder.pod import ASK, Pod, binder_image, pod
+from binder.pod import ASK, STUCK_SECONDS, Pod, binder_image, pod
 from browser import browse, run_all
 from playwright.sync_api import expect
 
@@ -37,6 +37,7 @@ for host in hosts:
     for port in ports:
         try:
             with socket.create_connection((host, int(port)), timeout=2) as found:
+                found.settimeout(20)
                 found.sendall(b"GET /_ping HTTP/1.0\\r\\n\\r\\n")
                 print(host, port, "answered", found.recv(1000).split(b"\\r\\n")[0].decode())
         except OSError as error:
@@ -55,9 +56,14 @@ for attempt in range(100):
         time.sleep(0.2)
 """
 HUNGRY = """\
-import subprocess, sys
-eat = "import time; held = b'x' * 150_000_000; time.sleep(8)"
-eaters = [subprocess.Popen([sys.executable, "-c", eat]) for _ in range(10)]
+import subprocess, sys, time
+eat = "import sys; held = b'x' * 150_000_000; sys.stdin.read()"
+eaters = [subprocess.Popen([sys.executable, "-c", eat], stdin=subprocess.PIPE) for _ in range(10)]
+deadline = time.monotonic() + 180
+while all(eater.poll() is None for eater in eaters) and time.monotonic() < deadline:
+    time.sleep(0.2)
+for eater in eaters:
+    eater.stdin.close()
 print("killed", sum(eater.wait() == -9 for eater in eaters))
 """
 
@@ -254,7 +260,7 @@ class TestInAPod:
             run_all(page)
             # The last cell counts what is left in the engine.
             last = page.locator(".jp-OutputArea-output", has_text="images:    0")
-            expect(last).to_be_visible(timeout=1_200_000)
+            expect(last).to_be_visible(timeout=STUCK_SECONDS * 1000)
             page.locator(".jp-Notebook").press("Control+s")
             expect(page.locator(".jp-mod-dirty")).to_have_count(0, timeout=30_000)
         saved = nbformat.reads(fresh.out(f"cat $COURSE/{notebook}"), as_version=4)

@@ -62,11 +62,12 @@ def seen(html, address):
         for name in pages(html):
             strange, faults = [], []
             page = first.context.browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(120_000)
             page.on("request", lambda r, s=strange: s.append(r.url))
             page.on("response", lambda r, f=faults: r.ok or f.append(f"{r.status} {r.url}"))
             page.on("pageerror", lambda e, f=faults: f.append(str(e)))
             page.goto(address + name, wait_until="networkidle")
-            eventually(lambda p=page: not p.evaluate(UNDRAWN), seconds=10)
+            eventually(lambda p=page: not p.evaluate(UNDRAWN))
             faults += page.evaluate(UNDRAWN)
             links = page.evaluate(LINKS)
             page.add_script_tag(path=AXE)

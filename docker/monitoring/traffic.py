@@ -49,7 +49,7 @@ def send(chosen: argparse.Namespace) -> dict[str, int]:
         if chosen.wrong and n % chosen.wrong == 0:
             flower["petal_width"] = None
         try:
-            answer = session.post(f"{chosen.url}/predict", json=flower, timeout=5)
+            answer = session.post(f"{chosen.url}/predict", json=flower, timeout=30)
         except requests.RequestException as error:
             raise SystemExit(f"{chosen.url} does not answer: {type(error).__name__}") from None
         statuses[str(answer.status_code)] = statuses.get(str(answer.status_code), 0) + 1

@@ -75,7 +75,7 @@ def _call(namespace: dict, function: str, args: list, kwargs: dict) -> dict:
     try:
         json.dumps(value, allow_nan=False)
     except ValueError:
-        return {"no_json": f"{repr(value)[:70]}: inf and nan are no answer"}
+        return {"no_json": f"{repr(value)[:70]}: JSON has no inf, no nan, no loops"}
     except (TypeError, RecursionError) as reason:
         kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
         advice = "convert with bool(), float(), int(), str() or list()"

@@ -466,7 +466,7 @@ def retrying() -> requests.Session:
     """A session that asks again while a server is still starting."""
     session = requests.Session()
     session.trust_env = False
-    again = Retry(total=5, backoff_factor=0.2, status_forcelist=[502, 503])
+    again = Retry(total=8, backoff_factor=0.2, backoff_max=3, status_forcelist=[502, 503])
     session.mount("http://", HTTPAdapter(max_retries=again))
     return session
 

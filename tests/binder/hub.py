@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import requests
 from binder.pod import SOCKET, binder_image
-from waiting import eventually, free_port
+from waiting import answers, eventually, free_port
 
 from course import ROOT, engine, images
 
@@ -126,7 +126,7 @@ class Hub:
         address = self.docker("port", UPSTREAM, "5000").split()[0]
         ref = f"{address}/library/only-there:1"
         self.docker("tag", images.REGISTRY, ref)
-        assert eventually(lambda: _answers(f"http://{address}/v2/"))
+        assert eventually(lambda: answers(f"http://{address}/v2/"))
         self.docker("push", "--quiet", ref)
         self.docker("rmi", ref)
 
@@ -155,15 +155,8 @@ def hub_for(students: list[str]) -> Iterator[Hub]:
             started.compose("up", "--build", "--detach")
             login = f"http://127.0.0.1:{started.port}/hub/login"
             started.start_upstream()
-            assert eventually(lambda: _answers(login), 60)
+            assert eventually(lambda: answers(login), 60)
             yield started
         finally:
             started.clean()
             started.docker("rmi", "--force", STUDENT_IMAGE)
-
-
-def _answers(address: str) -> bool:
-    try:
-        return requests.get(address, timeout=5).ok
-    except requests.RequestException:
-        return False

@@ -5,6 +5,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from waiting import answers, eventually
+
 from course import ROOT, engine, images
 
 IMAGE = "course-test-binder"
@@ -91,9 +93,10 @@ def binder_image() -> Iterator[str]:
     _docker("run", "--detach", "--name", registry, "--publish=127.0.0.1::5000", images.REGISTRY)
     try:
         published = _docker("port", registry, "5000").split()[0]
+        assert eventually(lambda: answers(f"http://{published}/v2/")), "no registry"
         for ref in [images.PYTHON, images.REGISTRY]:
             _docker("tag", ref, f"{published}/{ref}")
-            _push(f"{published}/{ref}")
+            _docker("push", "--quiet", f"{published}/{ref}")
             _docker("rmi", f"{published}/{ref}")
         address = _address(registry)
         _docker(
@@ -124,18 +127,6 @@ def pod(image: str, name: str, *, wait: bool = True) -> Iterator[Pod]:
         yield started
     finally:
         _docker("rm", "--force", "--volumes", name)
-
-
-def _push(ref: str) -> None:
-    """Push, again where the registry has only just started."""
-    for _ in range(20):
-        try:
-            _docker("push", "--quiet", ref)
-            return
-        except AssertionError as error:
-            if "EOF" not in str(error) and "refused" not in str(error):
-                raise
-    raise AssertionError(f"The registry for {ref} does not answer.")
 
 
 def _address(container: str) -> str:
