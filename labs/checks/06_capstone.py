@@ -113,24 +113,26 @@ def alert_is(
     precision: float,
     verdicts: int,
     feature: str = "amount",
+    version: str = "7",
 ) -> None:
     """Make sure that an alert fires, or does not, ten minutes into a steady state."""
     rules(target)
+    other = "6" if version == "7" else "7"
     quiet = "pause" if feature == "amount" else "amount"
     series = {
         f'feature:psi{{feature="{feature}"}}': psi,
         f'feature:rows{{feature="{feature}"}}': rows,
         f'feature:psi{{feature="{quiet}"}}': 0.02,
         f'feature:rows{{feature="{quiet}"}}': 400,
-        'version:precision{model_version="7"}': precision,
-        'version:verdicts{model_version="7"}': verdicts,
-        'version:precision{model_version="6"}': 0.8,
-        'version:verdicts{model_version="6"}': 400,
+        f'version:precision{{model_version="{version}"}}': precision,
+        f'version:verdicts{{model_version="{version}"}}': verdicts,
+        f'version:precision{{model_version="{other}"}}': 0.8,
+        f'version:verdicts{{model_version="{other}"}}': 400,
     }
     inputs = [{"series": name, "values": f"{value}+0x15"} for name, value in series.items()]
     by = "max by (model_version)" if alert == "ModelUnreliable" else "max"
     asked = f'{by} (ALERTS{{alertname="{alert}",alertstate="firing"}})'
-    labels = '{model_version="7"}' if alert == "ModelUnreliable" else "{}"
+    labels = f'{{model_version="{version}"}}' if alert == "ModelUnreliable" else "{}"
     expected = [{"labels": labels, "value": 1}] if fires else []
     cases = [{"expr": asked, "eval_time": "10m", "exp_samples": expected}]
     test = {
@@ -143,10 +145,10 @@ def alert_is(
     assert not said or "got:" in said, f"promtool cannot use rules.yml: {reason[:300]}"
     wrong = "should fire, but is silent" if fires else "should be silent, but fires"
     if fires and "got: nil" not in said:  # it fires, without the label or for another version
-        wrong = 'should fire with the label model_version="7", and for no other version'
+        wrong = f'should fire with the label model_version="{version}", and for no other version'
     assert not said, (
         f"For ten minutes the PSI of {feature} is {psi} on {rows} rows, and the precision of "
-        f"version 7 is {precision} on {verdicts} verdicts (of version 6: 0.8 on 400): "
+        f"version {version} is {precision} on {verdicts} verdicts (of {other}: 0.8 on 400): "
         f"{alert} {wrong}."
     )
 
@@ -177,7 +179,8 @@ def drift_fires_on_enough_rows(target: Target) -> None:
 @check("ex2", points=1, kind="live")
 def unreliable_fires_on_enough_verdicts(target: Target) -> None:
     """ModelUnreliable fires on a low precision, and not on a good one or on few verdicts."""
-    alert_is(target, "ModelUnreliable", True, psi=0.24, rows=300, precision=0.49, verdicts=31)
+    for version in ("7", "12"):
+        alert_is(target, "ModelUnreliable", True, 0.24, 300, 0.49, 31, version=version)
     alert_is(target, "ModelUnreliable", False, psi=0.24, rows=300, precision=0.51, verdicts=90)
     alert_is(target, "ModelUnreliable", False, psi=0.24, rows=300, precision=0.3, verdicts=30)
 
@@ -367,6 +370,9 @@ def every_answer_is_traced(target: Target) -> None:
 
 
 REFUSED = {"event": "gate", "why": ["no gain"]}
+THREE = [REFUSED, {"event": "gate", "why": ["precision"]}]
+THREE.append({"event": "gate", "why": ["few frauds", "no gain"]})
+CALLED = {"event": "call a person", "why": "retrain"}
 PASSED = {"event": "gate", "why": []}
 PROMOTED = {"event": "promoted", "why": "drift"}
 
@@ -391,22 +397,25 @@ def each_alert_gets_its_remedy(target: Target) -> None:
     decides(target, "retrain", "retrain", "2", two, [])
     decides(target, "retrain", "retrain", "2", state("2", None), [PASSED, PROMOTED])
     decides(target, "roll back", "rollback", "2", two, [PASSED, PROMOTED])
-    decides(target, "roll back", "rollback", "2", two, [REFUSED, REFUSED, REFUSED])
+    decides(target, "roll back", "rollback", "2", two, THREE)
+    decides(target, "roll back", "rollback", "3", state("3", "2", "1"), [])
     for action in ("retrain", "rollback", "page"):
         decides(target, "ignore", action, "1", two, [])
-    decides(target, "ignore", "retrain", "3", two, [REFUSED, REFUSED, REFUSED])
+    decides(target, "ignore", "retrain", "3", two, THREE)
 
 
 @check("ex6", points=1, kind="call")
 def a_person_is_called(target: Target) -> None:
     """A person is called when nothing is left to try, and not before."""
-    two, three = state("2", "1"), [REFUSED, REFUSED, REFUSED]
+    two = state("2", "1")
     decides(target, "call a person", "rollback", "2", state("2", None, "3"), [])
+    decides(target, "call a person", "rollback", "2", state("2", None), [])
     decides(target, "call a person", "page", "2", two, [])
-    decides(target, "call a person", "retrain", "2", two, three)
-    decides(target, "call a person", "retrain", "2", two, [PASSED, PROMOTED, *three])
+    decides(target, "call a person", "retrain", "2", two, THREE)
+    decides(target, "call a person", "retrain", "2", two, [PASSED, PROMOTED, *THREE])
+    decides(target, "call a person", "retrain", "2", two, [*THREE, CALLED])
     decides(target, "retrain", "retrain", "2", two, [REFUSED, REFUSED])
-    decides(target, "retrain", "retrain", "2", two, [*three, PASSED])
+    decides(target, "retrain", "retrain", "2", two, [*THREE, PASSED])
     decides(target, "retrain", "retrain", "2", two, [REFUSED, PASSED, PROMOTED, REFUSED, REFUSED])
 
 
@@ -419,7 +428,7 @@ def running(target: Target, name: str) -> Any:
         found = target.docker().containers.get(name)
     except NotFound:
         raise AssertionError(f"There is no container {name}. Run the drill again.") from None
-    assert found.status == "running", f"{name} has {found.status}."
+    assert found.status == "running", f"{name} does not run: its status is {found.status}."
     return found
 
 
@@ -513,12 +522,12 @@ questions. trace looks for the answer first, and takes the version from it, from
     ],
     "ex6": [
         """\
-Ask first whom the alert accuses: that question is the same for all actions. `trail[-3:]` is a
-list of the last three lines, or of fewer where there are fewer.""",
+Ask first whom the alert accuses: that question is the same for all actions. For the refusals,
+make a list of the gate's answers in the trail; other lines may stand between them.""",
         """\
-Count those of the last three lines whose event is "gate" and whose list of reasons is not empty.
-Only three of three are too many. Let the function's last line, without an `if`, call the person:
-all that no `if` before it has answered ends there.""",
+`[-3:]` takes the last three of a list, or fewer where there are fewer. An answer is a refusal if
+its list of reasons is not empty. Only three of three are too many. Let the function's last line,
+without an `if`, call the person: all that no `if` before it has answered ends there.""",
     ],
     "ex7": [
         """\
