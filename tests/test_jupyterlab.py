@@ -3,17 +3,15 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import urllib.parse
 import urllib.request
 from pathlib import Path
 
 import pytest
 from browser import browse, run_all
 from playwright.sync_api import expect
-from waiting import eventually
+from waiting import answers, eventually
 
 from course import ROOT
 
@@ -42,21 +40,11 @@ def lab(tmp_path):
         assert eventually(lambda: URL.search(log.read_text()), seconds=60), log.read_text()
         address = URL.search(log.read_text())[0]
         # The server prints its address before it listens there.
-        assert eventually(lambda: listens(address), seconds=30), log.read_text()
+        assert eventually(lambda: answers(address)), log.read_text()
         yield address
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
-
-
-def listens(address: str) -> bool:
-    """Whether a server accepts connections at an address."""
-    server = urllib.parse.urlsplit(address)
-    try:
-        socket.create_connection((server.hostname, server.port), timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture

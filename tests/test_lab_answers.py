@@ -39,7 +39,7 @@ def wrong_cases():
     """All rounds of all labs.
 
     What needs no engine to be refused is tried in the grader, by its own tests. In the
-    notebook one round of it is enough for each change; `make soak` has all.
+    notebook one round of it is enough for each change; `make soak` has the others.
     """
     made = []
     for master in LABS:
