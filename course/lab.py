@@ -264,7 +264,8 @@ def run(name: str, root: Path = ROOT) -> tuple[str, bool]:
     nb.metadata["kernelspec"] = KERNEL
     saved = path.stat().st_mtime
     checks = load(_checks_path(path.stem, root))
-    with tempfile.TemporaryDirectory() as folder:
+    # What a cell left running may still write there.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         with _workspace_parent(folder):
             done, _ = execute(nb, progress=True)
         record = _record_path(Path(folder, "workspace"), path.stem)

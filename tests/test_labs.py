@@ -587,6 +587,23 @@ def test_course_check_says_when_the_notebook_was_saved_and_which_cells_failed(tm
     assert shown.count(" failed: ") == 2
 
 
+LEFT_RUNNING = """%%bash
+setsid bash -c 'end=$((SECONDS + 20)); while [ $SECONDS -lt $end ] && [ -e . ]; do
+    mkdir -p left/over && touch left/over/$RANDOM
+done' > /dev/null 2>&1 &"""
+
+
+@pytest.mark.slow
+def test_what_a_cell_left_running_does_not_stop_course_check(tmp_path):
+    shutil.copytree(ROOT / "labs/checks", tmp_path / "labs/checks")
+    first, _, _, check, _ = CELLS
+    cells = [new_code_cell(text) for text in (first, LEFT_RUNNING, check)]
+    nb = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+    nbformat.write(nb, tmp_path / "labs/02_recommendation_api.ipynb")
+    shown, _ = lab.run("02", tmp_path)
+    assert "\n\nex1: 0 of" in shown
+
+
 STRAYING = """\
 import mlflow
 from course.lab import Lab
